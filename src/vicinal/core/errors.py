@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """What a user gave cannot be used: the message says what, where, and what to do, in one line."""
+    """What a user gave cannot be used: one line says what, where, and what to do."""
 
 
 def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:

@@ -1,0 +1,98 @@
+"""The one idea: a distribution over parameters plus a deterministic function of them."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from vicinal.core import registry
+from vicinal.core.batch import Batch
+from vicinal.core.card import Card
+from vicinal.core.draws import Draws
+from vicinal.core.params import Params
+from vicinal.core.probe import Probe
+from vicinal.core.target import Target
+
+
+class Augmentation(ABC):
+    """Samples parameters, one row per output sample, and applies them.
+
+    A subclass that declares a `card` is registered by it. Nothing changes on the object after
+    `__init__`.
+    """
+
+    card: ClassVar[Card]
+    #: What `sample` needs to know from a model; the training method asks, `batch.evidence` has the
+    #: answers.
+    probes: tuple[Probe, ...] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "card" in cls.__dict__:
+            registry.register(cls)
+
+    @abstractmethod
+    def sample(self, batch: Batch, draws: Draws) -> Any:
+        """Make every random decision. Returns Params with a row for each output sample."""
+
+    @abstractmethod
+    def apply(self, batch: Batch, params: Any) -> Batch:
+        """Carry the decisions out. Pure: same params, same result; the input is left as it is."""
+
+    def augment(self, batch: Batch, draws: Draws) -> tuple[Batch, Params]:
+        """Sample and apply. Returns the new batch, and the params that made it."""
+        params = self.sample(batch, draws)
+        return self.apply(batch, params), params
+
+    def __call__(
+        self,
+        x: Any,
+        y: Tensor | Target | None = None,
+        *,
+        draws: Draws | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Any:
+        """Sample and apply.
+
+        Args:
+            x: the inputs, or a Batch.
+            y: their labels, or a Target.
+            draws: where numbers come from, for the rows of this batch.
+            generator: where they come from if no draws are given; torch's global generator by
+                default.
+
+        Returns:
+            The new Batch for a Batch; (x, target) if labels are given, and x alone if not.
+
+        Raises:
+            ValueError: both draws and generator are given.
+        """
+        if draws is not None and generator is not None:
+            raise ValueError("pass draws or generator, not both")
+        batch = x if isinstance(x, Batch) else Batch.of(x, y)
+        if draws is None:
+            draws = Draws.from_generator(generator, batch.index)
+        result = self.apply(batch, self.sample(batch, draws))
+        if isinstance(x, Batch):
+            return result
+        return result.x if y is None else (result.x, result.target)
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments and their values, which are kept under the same names."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
+        return f"{type(self).__name__}({settings})"
+
+
+class Transform(Augmentation):
+    """An augmentation of one sample at a time; the target stays as it is."""
+
+
+class Mixer(Augmentation):
+    """An augmentation that makes one sample of several, inputs and targets together."""

@@ -1,0 +1,128 @@
+"""What augmentations take and give: some rows of a dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from vicinal.core.target import Target
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from vicinal.core.probe import Probe
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples.
+
+    x: a tensor (B, ...), or a dict, list or tuple of such.
+    target: what the samples should give, or None.
+    index: (B,) int64, their rows in the dataset.
+    pool: where partners are looked up by their row in the dataset; the batch itself by default. A
+        slice of a batch keeps the whole as its pool; a store or a memory hands its own.
+    evidence: what probes found for these samples, each (B, ...).
+    extras: other things that the dataset delivers with its samples, by name, each of B rows:
+        stored params, a teacher's outputs.
+    """
+
+    x: Any
+    target: Target | None
+    index: Tensor
+    pool: Batch | None = None
+    evidence: Mapping[Probe, Tensor] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, x: Any, target: Tensor | Target | None = None) -> Self:
+        """A batch of its own, whose rows are numbered from 0."""
+        leaf = pytree.tree_leaves(x)[0]
+        index = torch.arange(len(leaf), device=leaf.device)
+        return cls(x=x, target=None if target is None else Target.of(target), index=index)
+
+    def __post_init__(self) -> None:
+        size = len(self.index)
+        for leaf in pytree.tree_leaves(self.x):
+            if len(leaf) != size:
+                raise ValueError(f"x has {len(leaf)} rows, and index {size}")
+        if self.target is not None and len(self.target) != size:
+            raise ValueError(f"target has {len(self.target)} rows, and x {size}")
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def tensor(self) -> Tensor:
+        """x, for an augmentation that needs it to be one tensor.
+
+        Raises:
+            TypeError: x is something else.
+        """
+        if not isinstance(self.x, Tensor):
+            raise TypeError(f"x must be one tensor, got {type(self.x).__name__}")
+        return self.x
+
+    def replace(self, **fields: Any) -> Self:
+        """The same batch with other fields."""
+        return dataclasses.replace(self, **fields)
+
+    def __getitem__(self, rows: slice | Tensor) -> Self:
+        """Some of the samples, by position; their partners are still found in the whole."""
+        picked = self.map(lambda tensor: tensor[rows])
+        return picked.replace(pool=self if self.pool is None else self.pool)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The same batch with a function applied to every tensor in it, the pool left out."""
+        return self.replace(
+            x=pytree.tree_map(function, self.x),
+            target=None if self.target is None else self.target.map(function),
+            index=function(self.index),
+            pool=None,
+            evidence={probe: function(found) for probe, found in self.evidence.items()},
+            extras={
+                name: value.map(function) if hasattr(value, "map") else function(value)
+                for name, value in self.extras.items()
+            },
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on another device, its pool too."""
+        moved = self.map(lambda tensor: tensor.to(device))
+        return moved if self.pool is None else moved.replace(pool=self.pool.to(device))
+
+    def partners(self, rows: Tensor) -> tuple[Batch, Tensor]:
+        """Where the partners are: the pool, and their positions in it.
+
+        Args:
+            rows: (M,) int64, rows of the dataset.
+
+        Returns:
+            The batch that holds them, and (M,) int64 positions. A row that is there more than once
+            is found at its first position.
+
+        Raises:
+            LookupError: a row is not in the pool. On an accelerator the device asserts it instead,
+                so that the host need not wait.
+        """
+        pool = self if self.pool is None else self.pool
+        ordered, order = pool.index.sort(stable=True)
+        place = torch.searchsorted(ordered, rows).clamp_(max=len(pool) - 1)
+        found = (ordered[place] == rows).all()
+        if torch.compiler.is_compiling() or rows.device.type != "cpu":
+            torch._assert_async(found, "a partner is not in the batch or its pool")
+        elif not found:
+            lost = rows[ordered[place] != rows].tolist()
+            raise LookupError(f"partners {lost[:5]} are not in the batch or its pool")
+        return pool, order[place]
+
+    def take(self, rows: Tensor) -> Batch:
+        """The partners themselves. rows: (M,) int64, rows of the dataset. See `partners`."""
+        pool, at = self.partners(rows)
+        return pool.map(lambda tensor: tensor[at])

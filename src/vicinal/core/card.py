@@ -1,0 +1,167 @@
+"""The catalogue entry of a component, which is also its registration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["transform", "policy", "mixer", "method"]
+DTypes = tuple[str, ...]
+
+_INTERVAL = re.compile(r"([\[(])\s*([^,\s]+)\s*,\s*([^,\s]+)\s*([\])])")
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number that a component takes.
+
+    low, high: where it is worth trying: the ends of a slider or of a search.
+    default: its value if none is given; None where the component chooses for itself.
+    scale: how the values between the ends are spread.
+    meaning: what it is, with its unit and what its ends do.
+    valid: what is accepted at all, as an interval: "(0, inf)".
+    integer: only whole numbers.
+    """
+
+    low: float
+    high: float
+    default: float | None
+    scale: Literal["linear", "log"] = "linear"
+    meaning: str = ""
+    valid: str = "(-inf, inf)"
+    integer: bool = False
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise TypeError or ValueError, in one line, unless the value is accepted."""
+        if value is None and self.default is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} must be a number, got {value!r}")
+        if self.integer and value != int(value):
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
+        matched = _INTERVAL.fullmatch(self.valid)
+        if matched is None:
+            raise ValueError(f"{self.valid!r} is not an interval such as '(0, inf)'")
+        left, low, high, right = matched.groups()
+        above = value >= float(low) if left == "[" else value > float(low)
+        below = value <= float(high) if right == "]" else value < float(high)
+        if not (above and below):  # NaN is neither
+            raise ValueError(f"{name} must be in {self.valid}, got {value!r}")
+
+    def parse(self, text: str) -> float | int | None:
+        """The value written in a text. Raises ValueError if there is none."""
+        if text.lower() == "none" and self.default is None:
+            return None
+        number = float(text)
+        return int(number) if self.integer and number == int(number) else number
+
+
+@dataclass(frozen=True)
+class Options:
+    """One of a few values that a component takes: names, or true and false."""
+
+    values: tuple[str | bool, ...]
+    default: str | bool
+    meaning: str = ""
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise ValueError, in one line, unless the value is one of them."""
+        if not any(value is known or value == known for known in self.values):
+            known = ", ".join(map(str, self.values))
+            raise ValueError(f"{name} must be one of {known}, got {value!r}")
+
+    def parse(self, text: str) -> str | bool:
+        """The value written in a text, which `check` may still refuse."""
+        return {"true": True, "false": False}.get(text.lower(), text)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a component comes from."""
+
+    title: str
+    venue: str
+    year: int
+    arxiv: str = ""
+    authors: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A headline result of the paper, as published."""
+
+    task: str
+    metric: str
+    baseline: float
+    value: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What there is to know about a component without running it.
+
+    name: as typed on the command line; one of its kind.
+    kind: what it is.
+    modality: what it works on: image, series, volume, tabular, ..., or any.
+    summary: one line, in a user's words.
+    family: the group it is listed in.
+    systems: the sheets it serves.
+    paper: its source, or None where it is common property.
+    parameters: of the constructor, by name.
+    needs: what must be there: labels, saliency, a held-out part, ...
+    targets: the kinds of target it can carry.
+    labels: what it does to them.
+    keeps_meaning: the augmented sample would still be given its label(s) by a person.
+    leaks: what it could carry from one sample to another, or from held-out data; empty if nothing.
+    result: headline result.
+    differs: distance to the authors' code, a line each.
+    example: code that runs.
+    dtypes: of x that `apply` takes, and returns unless `output_dtype` says otherwise.
+    output_dtype: the type of the result, where it is not the input's.
+    differentiable: gradients flow from the result to the input.
+    compiles: `torch.compile(apply, fullgraph=True)` works.
+    """
+
+    name: str
+    kind: Kind
+    modality: tuple[str, ...]
+    summary: str
+    family: str
+    systems: tuple[str, ...] = ()
+    paper: Paper | None = None
+    parameters: Mapping[str, Range | Options] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ("classes", "soft", "multilabel", "regression")
+    labels: Literal["kept", "mixed", "smoothed"] = "kept"
+    keeps_meaning: bool = True
+    leaks: str = ""
+    result: Result | None = None
+    differs: tuple[str, ...] = ()
+    example: str = ""
+    dtypes: DTypes = ("float32",)
+    output_dtype: str = ""
+    differentiable: bool = False
+    compiles: bool = False
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
+            raise ValueError(
+                f"a card's name must be lower case with underscores, got {self.name!r}"
+            )
+
+    def check(self, **values: Any) -> None:
+        """Hold a constructor's arguments against the parameters, in one line where one is refused.
+
+        Raises:
+            TypeError: a value is of the wrong type.
+            ValueError: a value is out of range.
+        """
+        for name, value in values.items():
+            self.parameters[name].check(name, value)
+
+    def suits(self, modality: str) -> bool:
+        """Whether it works on data of a modality."""
+        return "any" in self.modality or modality in self.modality

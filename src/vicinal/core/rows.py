@@ -1,0 +1,108 @@
+"""Records whose fields are tensors with the batch as first dimension."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A frozen dataclass of tensors of B rows each.
+
+    A field may also be a `Rows`, None where it is optional, or a string that holds for all rows.
+
+    Raises:
+        ValueError: two fields differ in their number of rows.
+    """
+
+    def __post_init__(self) -> None:
+        sizes = {name: len(value) for name, value in self.fields() if value is not None}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"all fields of {type(self).__name__} need equal lengths, got {sizes}")
+
+    def fields(self) -> Iterator[tuple[str, Any]]:
+        """Names and values of the fields that have rows."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, str):
+                yield field.name, value
+
+    def __len__(self) -> int:
+        for _, value in self.fields():
+            if value is not None:
+                return len(value)
+        return 0
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The same record with a function applied to every tensor in it."""
+        return dataclasses.replace(self, **{k: _map(v, function) for k, v in self.fields()})
+
+    def __getitem__(self, rows: slice | Tensor) -> Self:
+        """Some of the rows. rows: a slice, (M,) int64, or (B,) bool."""
+        if not isinstance(rows, slice | Tensor):
+            raise TypeError(f"rows must be a slice or a tensor, got {type(rows).__name__}")
+        return self.map(lambda tensor: tensor[rows])
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same record on another device."""
+        return self.map(lambda tensor: tensor.to(device))
+
+    def detach(self) -> Self:
+        """The same record without gradients."""
+        return self.map(Tensor.detach)
+
+    def equal(self, other: object) -> bool:
+        """Whether the other is of the same class with the same tensors, element by element."""
+        if not isinstance(other, Rows) or type(self) is not type(other):
+            return False
+        return all(
+            _equal(mine, theirs)
+            for (_, mine), (_, theirs) in zip(self.fields(), other.fields(), strict=True)
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """The rows of all parts in order.
+
+        Raises:
+            ValueError: there is no part, or an optional field is there in some parts only.
+        """
+        if not parts:
+            raise ValueError(f"nothing to concatenate: no {cls.__name__} given")
+        columns = zip(*(list(part.fields()) for part in parts), strict=True)
+        fields = {column[0][0]: _concatenate([value for _, value in column]) for column in columns}
+        return dataclasses.replace(parts[0], **fields)
+
+
+def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    if value is None:
+        return None
+    return value.map(function) if isinstance(value, Rows) else function(value)
+
+
+def _equal(mine: Any, theirs: Any) -> bool:
+    if isinstance(mine, Rows):
+        return mine.equal(theirs)
+    if mine is None or theirs is None:
+        return mine is theirs
+    return mine.dtype == theirs.dtype and torch.equal(mine, theirs)
+
+
+def _concatenate(values: list[Any]) -> Any:
+    missing = [value is None for value in values]
+    if all(missing):
+        return None
+    if any(missing):
+        raise ValueError("an optional field is there in some parts only")
+    if isinstance(values[0], Rows):
+        return type(values[0]).concatenate(values)
+    return torch.cat(values)

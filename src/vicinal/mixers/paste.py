@@ -1,0 +1,184 @@
+"""Mixing by pasting: a part of another sample replaces the same part of the own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vicinal.core.augmentation import Mixer
+from vicinal.core.batch import Batch
+from vicinal.core.card import Card, Options, Paper, Range, Result
+from vicinal.core.draws import Draws
+from vicinal.core.params import Params
+from vicinal.mixers.blocks import in_blocks
+
+Scope = Literal["sample", "batch"]
+
+
+@dataclass(frozen=True)
+class PasteParams(Params):
+    """One row per output sample.
+
+    partner: (B,) int64, the row of the dataset that is pasted in.
+    start, stop: (B, R) int64, the box along each of the R axes of space or time; stop is exclusive.
+        An empty box leaves the sample as it is.
+    """
+
+    partner: Tensor
+    start: Tensor
+    stop: Tensor
+
+
+class CutMix(Mixer):
+    """Paste a random box of another sample, and mix the labels by area.
+
+    Works on series (B, C, T), images (B, C, H, W) and volumes (B, C, D, H, W).
+
+    Source: Yun et al., CutMix, ICCV 2019, algorithm 1, and the authors' train.py: a box that hangs
+    over the border is clipped, and the labels' weights are the shares of what is left. Box and
+    partner are drawn per sample; the authors' code draws one box for the whole batch.
+
+    Args:
+        alpha: both shapes of the Beta distribution of the share kept, before clipping; > 0. At 1
+            every share is equally likely, towards 0 a sample is kept or replaced nearly whole.
+        prob: how often a sample is mixed at all, in [0, 1]; with `scope="batch"`, how often a
+            batch.
+        scope: `sample` draws a box for every sample, `batch` one for all of them.
+
+    Raises:
+        ValueError: a value is out of range, or the scope is unknown.
+    """
+
+    card = Card(
+        name="cutmix",
+        kind="mixer",
+        family="paste",
+        modality=("image", "series", "audio", "volume"),
+        summary="Pastes a box of another sample and mixes the labels by area.",
+        systems=("cutmix", "openmixup", "openmixup-mixers"),
+        paper=Paper(
+            "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features",
+            authors="Yun, Han, Oh, Chun, Choe, Yoo",
+            venue="ICCV",
+            year=2019,
+            arxiv="1905.04899",
+        ),
+        parameters={
+            "alpha": Range(
+                0.1,
+                4.0,
+                default=1.0,
+                scale="log",
+                valid="(0, inf)",
+                meaning="both shapes of the Beta distribution of the share kept",
+            ),
+            "prob": Range(
+                0.0, 1.0, default=1.0, valid="[0, 1]", meaning="how often a sample is mixed"
+            ),
+            "scope": Options(("sample", "batch"), "sample", meaning="what shares one box"),
+        },
+        labels="mixed",
+        keeps_meaning=False,
+        result=Result(
+            task="ImageNet-1k, ResNet-50, 300 epochs",
+            metric="top-1 error, %",
+            baseline=23.68,
+            value=21.40,
+            note="best epoch; no seeds given",
+        ),
+        differs=("one box per sample, where the authors' code has one per batch",),
+        example="x, target = vicinal.CutMix()(x, y); loss = target.loss(model(x))",
+        dtypes=("float32", "float16", "bfloat16", "float64", "uint8"),
+        differentiable=True,
+        compiles=True,
+    )
+
+    def __init__(self, alpha: float = 1.0, *, prob: float = 1.0, scope: Scope = "sample") -> None:
+        self.card.check(alpha=alpha, prob=prob, scope=scope)
+        self.alpha = alpha
+        self.prob = prob
+        self.scope = scope
+
+    def sample(self, batch: Batch, draws: Draws) -> PasteParams:
+        sizes = spatial_sizes(batch.tensor)
+        partner = batch.index[draws.permutation("partner")]
+        source = draws.shared() if self.scope == "batch" else draws
+        kept = source.beta("share kept", self.alpha, self.alpha)
+        centre = source.below("centre", torch.tensor(sizes), shape=(len(sizes),))
+        start, stop = boxes(kept, centre, sizes)
+        if self.prob < 1:
+            active = source.bernoulli("active", self.prob)
+            stop = torch.where(active[:, None], stop, start)
+        return PasteParams(partner, start, stop)
+
+    def apply(self, batch: Batch, params: PasteParams) -> Batch:
+        x = batch.tensor
+        pool, at = batch.partners(params.partner)
+        inside = box_mask(params.start, params.stop, spatial_sizes(x))[:, None]  # (B, 1, ...)
+        mixed = in_blocks(_paste, x, pool.tensor, at, inside)
+        target = batch.target
+        if target is not None and pool.target is not None:
+            target = target.mix(pool.target[at], 1 - pasted_share(params, spatial_sizes(x)))
+        return batch.replace(x=mixed, target=target)
+
+
+def spatial_sizes(x: Tensor) -> tuple[int, ...]:
+    """The sizes of the axes after batch and channels. x: (B, C, ...) with one to three more axes.
+
+    Raises:
+        ValueError: x has no such axis, or more than three.
+    """
+    if not 3 <= x.dim() <= 5:
+        raise ValueError(
+            "x must be a series (B, C, T), images (B, C, H, W) or volumes (B, C, D, H, W), "
+            f"got shape {tuple(x.shape)}"
+        )
+    return tuple(x.shape[2:])
+
+
+def boxes(kept: Tensor, centre: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Boxes that would leave a share of the space uncovered, clipped at its borders.
+
+    Args:
+        kept: (B,) float, the share, in [0, 1].
+        centre: (B, R) int64, in [0, size) along each axis.
+        sizes: R sizes.
+
+    Returns:
+        start and stop, both (B, R) int64.
+    """
+    size = torch.tensor(sizes, device=kept.device)
+    # As in the authors' code the side is cut to whole pixels, and then each half again.
+    side = ((1 - kept).pow(1 / len(sizes))[:, None] * size).long()
+    half = side // 2
+    return (centre - half).clamp(min=0), (centre + half).minimum(size)
+
+
+def box_mask(start: Tensor, stop: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """True inside each box. start, stop: (B, R) int64. Returns (B, *sizes) bool."""
+    rank = len(sizes)
+    inside: Tensor | None = None
+    for axis, size in enumerate(sizes):
+        place = torch.arange(size, device=start.device)
+        along = (place >= start[:, axis, None]) & (place < stop[:, axis, None])  # (B, size)
+        along = along.view(-1, *(size if other == axis else 1 for other in range(rank)))
+        inside = along if inside is None else inside & along
+    if inside is None:
+        raise ValueError("a box needs at least one axis")
+    return inside
+
+
+def pasted_share(params: PasteParams, sizes: tuple[int, ...]) -> Tensor:
+    """The share of the space that each box covers. Returns (B,) float32, exact to its rounding."""
+    covered = (params.stop - params.start).prod(dim=1)
+    volume = torch.tensor(sizes).prod().item()
+    return covered / volume
+
+
+def _paste(own: Tensor, partner: Tensor, inside: Tensor, out: Tensor | None = None) -> Tensor:
+    if out is None:
+        return torch.where(inside, partner, own)
+    return torch.where(inside, partner, own, out=out)
