@@ -123,6 +123,8 @@ class Card:
     output_dtype: the type of the result, where it is not the input's.
     differentiable: gradients flow from the result to the input.
     compiles: `torch.compile(apply, fullgraph=True)` works.
+    stage: the inputs it is meant for: `raw` as the dataset has them (uint8 images), or `prepared`
+        for the model (standardised floats).
     """
 
     name: str
@@ -145,6 +147,7 @@ class Card:
     output_dtype: str = ""
     differentiable: bool = False
     compiles: bool = False
+    stage: Literal["raw", "prepared"] = "raw"
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):

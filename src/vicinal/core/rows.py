@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 class Rows:
     """A frozen dataclass of tensors of B rows each.
 
-    A field may also be a `Rows`, None where it is optional, or a string that holds for all rows.
+    A field may also be a `Rows`, a tuple of `Rows`, None where it is optional, or a string that
+    holds for all rows.
 
     Raises:
         ValueError: two fields differ in their number of rows.
     """
 
     def __post_init__(self) -> None:
-        sizes = {name: len(value) for name, value in self.fields() if value is not None}
+        sizes = {name: len(leaf) for name, leaf in self.leaves()}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"all fields of {type(self).__name__} need equal lengths, got {sizes}")
 
@@ -36,10 +37,17 @@ class Rows:
             if not isinstance(value, str):
                 yield field.name, value
 
+    def leaves(self) -> Iterator[tuple[str, Tensor | Rows]]:
+        """The tensors and records in the fields; those of a tuple are `field.0`, `field.1`."""
+        for name, value in self.fields():
+            if isinstance(value, tuple):
+                yield from ((f"{name}.{place}", part) for place, part in enumerate(value))
+            elif value is not None:
+                yield name, value
+
     def __len__(self) -> int:
-        for _, value in self.fields():
-            if value is not None:
-                return len(value)
+        for _, leaf in self.leaves():
+            return len(leaf)
         return 0
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
@@ -86,12 +94,16 @@ class Rows:
 def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if value is None:
         return None
+    if isinstance(value, tuple):
+        return tuple(part.map(function) for part in value)
     return value.map(function) if isinstance(value, Rows) else function(value)
 
 
 def _equal(mine: Any, theirs: Any) -> bool:
     if isinstance(mine, Rows):
         return mine.equal(theirs)
+    if isinstance(mine, tuple):
+        return len(mine) == len(theirs) and all(map(_equal, mine, theirs))
     if mine is None or theirs is None:
         return mine is theirs
     return mine.dtype == theirs.dtype and torch.equal(mine, theirs)
@@ -103,6 +115,8 @@ def _concatenate(values: list[Any]) -> Any:
         return None
     if any(missing):
         raise ValueError("an optional field is there in some parts only")
+    if isinstance(values[0], tuple):
+        return tuple(_concatenate(list(parts)) for parts in zip(*values, strict=True))
     if isinstance(values[0], Rows):
         return type(values[0]).concatenate(values)
     return torch.cat(values)

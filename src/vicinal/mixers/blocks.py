@@ -16,7 +16,7 @@ class Kernel(Protocol):
     """Mixes rows with their partners' rows by a weight or a mask, into `out` if it is given."""
 
     def __call__(
-        self, own: Tensor, partner: Tensor, how: Tensor, out: Tensor | None = None
+        self, own: Tensor, partner: Tensor, how: Tensor, /, out: Tensor | None = None
     ) -> Tensor: ...
 
 

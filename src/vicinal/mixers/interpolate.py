@@ -83,6 +83,7 @@ class Mixup(Mixer):
         dtypes=("float32", "float16", "bfloat16", "float64"),
         differentiable=True,
         compiles=True,
+        stage="prepared",
     )
 
     def __init__(self, alpha: float = 1.0, *, scope: Scope = "sample") -> None:

@@ -94,6 +94,7 @@ class CutMix(Mixer):
         dtypes=("float32", "float16", "bfloat16", "float64", "uint8"),
         differentiable=True,
         compiles=True,
+        stage="prepared",
     )
 
     def __init__(self, alpha: float = 1.0, *, prob: float = 1.0, scope: Scope = "sample") -> None:
