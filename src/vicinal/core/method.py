@@ -135,10 +135,14 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed trial needs."""
-        parts = {"networks": self.networks, "optimisers": self.optimisers}
+        groups: dict[str, Mapping[str, Any]] = {
+            "networks": self.networks,
+            "optimisers": self.optimisers,
+            "schedules": self.schedules,
+        }
         state: dict[str, Any] = {
-            kind: {name: part.state_dict() for name, part in group.items()}  # type:
-            ignore[attr-defined] for kind, group in (parts | {"schedules": self.schedules}).items()
+            kind: {name: part.state_dict() for name, part in group.items()}
+            for kind, group in groups.items()
         }
         return state | {"memory": dict(self.memory), "step": self.step, "epoch": self.epoch}
 
@@ -193,7 +197,7 @@ class Method(ABC):
         )
 
     def enter(self, learner: Learner, phase: Phase) -> None:  # noqa: B027
-        """Called before the first step of each phase: freeze, replace a head, reset an optimiser."""
+        """Called before each phase's first step: freeze, replace a head, reset an optimiser."""
 
     @abstractmethod
     def step(self, learner: Learner, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
