@@ -26,6 +26,7 @@ class Batch:
     x: a tensor (B, ...), or a dict, list or tuple of such.
     target: what the samples should give, or None.
     index: (B,) int64, their rows in the dataset.
+    epoch: the pass over the dataset that they came in.
     pool: where partners are looked up by their row in the dataset; the batch itself by default. A
         slice of a batch keeps the whole as its pool; a store or a memory hands its own.
     evidence: what probes found for these samples, each (B, ...).
@@ -36,6 +37,7 @@ class Batch:
     x: Any
     target: Target | None
     index: Tensor
+    epoch: int = 0
     pool: Batch | None = None
     evidence: Mapping[Probe, Tensor] = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)

@@ -30,9 +30,7 @@ class Launcher(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def setup_module(self, module: nn.Module) -> Any: ...
-
-    def setup_optimizers(self, *optimisers: Optimizer) -> Any: ...
+    def to_device(self, obj: Any) -> Any: ...
 
     def backward(self, tensor: Tensor) -> None: ...
 
@@ -77,7 +75,9 @@ class Setting:
     steps: optimiser steps in all.
     launcher: device, precision, backward.
     make_model: a new network with that many outputs, initialised from the seed, on the device.
-    make_optimiser: an optimiser for some parameters, as all arms have it.
+        It is a plain module: every trial has one device to itself.
+    make_optimiser: an optimiser for some parameters, as all arms have it, made known to the
+        launcher.
     make_schedule: its schedule over that many steps.
     prepare: raw inputs to the model's: float, standardised by the training rows.
     baseline: what every arm but `bare` does to its inputs (crop, flip), or None.
@@ -103,7 +103,7 @@ class Learner:
     networks: by name; `model` is the one that is judged.
     optimisers, schedules: by name; a schedule advances with the optimiser of its name.
     memory: other tensors that last: queues, running statistics.
-    step, epoch: of the whole trial, counted by the trainer.
+    step: optimiser steps of the trial so far, counted by the trainer.
     """
 
     setting: Setting
@@ -112,7 +112,6 @@ class Learner:
     schedules: dict[str, LRScheduler] = field(default_factory=dict)
     memory: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
-    epoch: int = 0
 
     @property
     def model(self) -> nn.Module:
@@ -120,8 +119,12 @@ class Learner:
         return self.networks["model"]
 
     def draws(self, batch: Batch) -> Draws:
-        """The random numbers of a batch's rows in this epoch."""
-        return Draws(self.setting.seed, batch.index, self.epoch)
+        """The random numbers of a batch's rows in the pass that it came in."""
+        return Draws(self.setting.seed, batch.index, batch.epoch)
+
+    def step_draws(self) -> Draws:
+        """Random numbers of the step itself, one row on the host: which layer, which loss."""
+        return Draws(self.setting.seed, torch.tensor([self.step])).within("step")
 
     def update(self, loss: Tensor, *optimisers: str) -> None:
         """One optimiser step on a loss. optimisers: their names; `model` by default."""
@@ -144,7 +147,7 @@ class Learner:
             kind: {name: part.state_dict() for name, part in group.items()}
             for kind, group in groups.items()
         }
-        return state | {"memory": dict(self.memory), "step": self.step, "epoch": self.epoch}
+        return state | {"memory": dict(self.memory), "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up where `state_dict` was called."""
@@ -155,7 +158,7 @@ class Learner:
         for name, schedule in self.schedules.items():
             schedule.load_state_dict(state["schedules"][name])
         self.memory = dict(state["memory"])
-        self.step, self.epoch = state["step"], state["epoch"]
+        self.step = state["step"]
 
 
 class Method(ABC):
@@ -187,8 +190,6 @@ class Method(ABC):
         """
         model = setting.make_model(setting.outputs)
         optimiser = setting.make_optimiser(model.parameters())
-        model = setting.launcher.setup_module(model)
-        optimiser = setting.launcher.setup_optimizers(optimiser)
         return Learner(
             setting,
             networks={"model": model},

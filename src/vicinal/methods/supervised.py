@@ -57,7 +57,7 @@ class Supervised(Method):
         batch, params = self.augmented(learner, batches["train"])
         with learner.setting.launcher.autocast():
             with listening(self.probes, learner.networks) as heard:
-                output = self.forward(learner, batch)
+                output, batch, params = self.forward(learner, batch, params)
             loss = self.objective(output, batch, params, heard)
         learner.update(loss)
         return self.report(loss, output, batch)
@@ -81,10 +81,11 @@ class Supervised(Method):
             return batch
         return learner.setting.baseline.augment(batch, learner.draws(batch).within("baseline"))[0]
 
-    def forward(self, learner: Learner, batch: Batch) -> Tensor:
-        """The model's output for the augmented batch."""
-        output: Tensor = learner.model(batch.x)
-        return output
+    def forward(
+        self, learner: Learner, batch: Batch, params: Params | None
+    ) -> tuple[Tensor, Batch, Params | None]:
+        """The model's output for an augmented batch, and the batch and params that belong to it."""
+        return learner.model(batch.x), batch, params
 
     def report(self, loss: Tensor, output: Tensor, batch: Batch) -> dict[str, Any]:
         """What is averaged over the epoch."""

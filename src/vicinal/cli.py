@@ -1,0 +1,271 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+app = typer.Typer(
+    name="vicinal",
+    help="Find out which data augmentation helps your model on your data, and how sure that is.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DATA = "Choice of data"
+TRAINING = "Training, chosen from the data where not given"
+RUNNING = "Running"
+
+
+def _refuse(message: str) -> NoReturn:
+    """One line on standard error, and the exit code of a wrong input."""
+    typer.echo(f"vicinal: {' '.join(message.split())}", err=True)
+    raise typer.Exit(2)
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="A folder of images, a .parquet, .csv or .jsonl file, or digits, breast_cancer, "
+            "diabetes, wine.",
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Such as none,mixup,cutmix:alpha=0.5 (default: the usual ones)."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Trials of each method (default 3).")] = None,
+    first_seed: Annotated[int | None, typer.Option(help="The lowest seed (default 0).")] = None,
+    folds: Annotated[int | None, typer.Option(help="Cross-validate over this many folds.")] = None,
+    holdout: Annotated[
+        float | None,
+        typer.Option(help="Share held out where the data bring no test part (default 0.2)."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Column to predict.", rich_help_panel=DATA)
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns to use, by comma.", rich_help_panel=DATA)
+    ] = None,
+    drop: Annotated[
+        str | None, typer.Option(help="Columns not to use, by comma.", rich_help_panel=DATA)
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="classification or regression.", rich_help_panel=DATA),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side of the images in pixels.", rich_help_panel=DATA)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="small-resnet, small-vit, mlp, any timm name, or package.module:factory.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(rich_help_panel=TRAINING)] = None,
+    batch_size: Annotated[int | None, typer.Option(rich_help_panel=TRAINING)] = None,
+    optimiser: Annotated[
+        str | None, typer.Option(help="sgd or adamw.", rich_help_panel=TRAINING)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="At its peak.", rich_help_panel=TRAINING)
+    ] = None,
+    weight_decay: Annotated[float | None, typer.Option(rich_help_panel=TRAINING)] = None,
+    crop: Annotated[
+        int | None,
+        typer.Option(
+            help="Padding of the random crop in pixels, 0 for none.", rich_help_panel=TRAINING
+        ),
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option("--flip/--no-flip", help="Mirror images at random.", rich_help_panel=TRAINING),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda.", rich_help_panel=RUNNING)
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="32-true, bf16-mixed, 16-mixed or 64-true.", rich_help_panel=RUNNING),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Trials side by side (default 1).", rich_help_panel=RUNNING)
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of a trial (default: all cores).", rich_help_panel=RUNNING),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Folder of the results (default runs/NAME).", rich_help_panel=RUNNING),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Database URL, instead of SQLite in --out.", rich_help_panel=RUNNING),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="YAML file with these settings; flags win.", rich_help_panel=RUNNING),
+    ] = None,
+) -> None:
+    """Compare augmentations on your data, and say which one helps and how sure that is."""
+    from vicinal.core.errors import InputError
+
+    given = {k: v for k, v in context.params.items() if v is not None and k != "config"}
+    for name in ("columns", "drop"):
+        if name in given:
+            given[name] = tuple(part.strip() for part in given[name].split(",") if part.strip())
+    try:
+        raise typer.Exit(_compare(given, config))
+    except InputError as error:
+        _refuse(str(error))
+
+
+def _compare(given: dict[str, Any], config: str | None) -> int:
+    """Run it. Returns the exit code."""
+    from rich.console import Console
+
+    from vicinal.compare.comparison import REPORT, conclude, prepare, run_comparison
+    from vicinal.compare.display import Board, show_choices, show_outcome, show_usage
+    from vicinal.compare.execute import WorkersLost
+    from vicinal.compare.report import write_report
+    from vicinal.compare.request import Request, read_config
+    from vicinal.core.errors import InputError
+
+    settings = (read_config(config) if config is not None else {}) | given
+    if "data" not in settings:
+        raise InputError("no data: name a folder, a file or digits, breast_cancer, diabetes, wine")
+    request = Request(**settings)
+    console = Console()
+    with console.status("reading the data") if console.is_terminal else _nothing():
+        comparison = prepare(request, command=shlex.join(["vicinal", *sys.argv[1:]]))
+    show_choices(console, comparison)
+    with comparison.open_store() as store:
+        interrupted = False
+        lost: str | None = None
+        with Board(console, comparison) as board:
+            try:
+                run_comparison(
+                    comparison, store, on_progress=board.on_progress, on_done=board.on_done
+                )
+            except KeyboardInterrupt:
+                interrupted = True
+            except WorkersLost as error:
+                lost = str(error)
+        outcome = conclude(comparison.run, board.records)
+        show_outcome(console, outcome)
+        if board.records:
+            _, _, gallery = store.last_run()
+            path = comparison.out / REPORT
+            write_report(
+                path, outcome.run, outcome.trials, outcome.verdicts, gallery, outcome.usage
+            )
+        show_usage(console, outcome)
+        if board.records:
+            console.print(f"\nreport: {path}", highlight=False, soft_wrap=True)
+    if interrupted:
+        console.print(
+            f"interrupted: {len(board.records)} of {len(comparison.trials)} trials are kept, "
+            "the same command goes on from there",
+            highlight=False,
+        )
+        return 130
+    if lost is not None:
+        typer.echo(f"vicinal: {lost}", err=True)
+        return 1
+    return 1 if any(record.state == "failed" for record in board.records) else 0
+
+
+def _nothing() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="The run's folder, such as runs/digits.")],
+    store: Annotated[
+        str | None, typer.Option(help="Database URL, where the results are not in the folder.")
+    ] = None,
+) -> None:
+    """Rebuild the HTML report of a run from its store."""
+    from vicinal.core.errors import InputError
+
+    try:
+        _report(run, store)
+    except InputError as error:
+        _refuse(str(error))
+
+
+def _report(run: str, store: str | None) -> None:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from vicinal.compare.comparison import REPORT, check_folder, read_outcome
+    from vicinal.compare.display import show_outcome
+    from vicinal.compare.report import write_report
+    from vicinal.compare.store import Store
+    from vicinal.core.errors import InputError
+
+    folder = Path(run)
+    if store is None and not folder.is_dir():
+        raise InputError(f"{run} is not a folder of results: name one such as runs/digits")
+    check_folder(folder)
+    with Store(folder if store is None else store, create=False) as opened:
+        outcome, gallery = read_outcome(opened)
+    path = folder / REPORT
+    write_report(path, outcome.run, outcome.trials, outcome.verdicts, gallery, outcome.usage)
+    console = Console()
+    show_outcome(console, outcome)
+    console.print(f"\nreport: {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def methods(
+    search: Annotated[
+        str | None, typer.Argument(help="Words that the name, summary or paper must hold.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="method, mixer, policy or transform.")] = None,
+    family: Annotated[str | None, typer.Option(help="A family, such as paste.")] = None,
+    modality: Annotated[str | None, typer.Option(help="image, tabular, series, ...")] = None,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """List what there is, from the cards."""
+    from vicinal.catalogue import as_json, as_table, select
+    from vicinal.core.errors import InputError
+
+    try:
+        if format not in ("table", "json"):
+            raise InputError(f"--format must be table or json, got {format!r}")
+        cards = select(search=search, kind=kind, family=family, modality=modality)
+        if format == "json":
+            typer.echo(as_json(cards))
+        else:
+            from rich.console import Console
+
+            Console().print(as_table(cards), highlight=False)
+    except InputError as error:
+        _refuse(str(error))
+
+
+def main() -> None:
+    """Entry point of the `vicinal` command."""
+    # A pipe that is closed early, by `head` say, is no error of ours.
+    try:
+        app()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,335 @@
+"""A comparison from the request to the verdict."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from vicinal.compare.execute import Ground, execute
+from vicinal.compare.gallery import make_gallery
+from vicinal.compare.plan import Recipe, trial_key
+from vicinal.compare.records import Gallery, RunRecord, TrialRecord
+from vicinal.compare.request import Request
+from vicinal.compare.statistics import Verdict, judge
+from vicinal.compare.store import Store
+from vicinal.compare.trial import Arena, Trial
+from vicinal.compare.usage import Usage, usage
+from vicinal.core.errors import InputError
+from vicinal.core.task import Task
+from vicinal.methods.arms import Arm, fitting_arms, parse_arm, parse_arms
+
+BASELINE = "none"
+#: Arms of a comparison that names none: as far as they fit the data.
+USUAL = "none,mixup,cutmix,manifold_mixup,cutout,randaugment,trivialaugment,augmix,label_smoothing"
+REPORT = "report.html"
+#: Below this the results of a run may not fit.
+FREE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything decided, nothing trained yet.
+
+    out: folder of the report, and of the store unless a URL was given.
+    place: of the store.
+    trials: in the order they are run.
+    """
+
+    request: Request
+    run: RunRecord
+    ground: Ground
+    arms: Sequence[Arm]
+    trials: Sequence[Trial]
+    out: Path
+    place: str | Path
+
+    def open_store(self) -> Store:
+        """The store of its results."""
+        return Store(self.place)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is known after some or all trials.
+
+    usage: lines for the winner, or for the baseline where nothing beats it.
+    """
+
+    run: RunRecord
+    trials: Sequence[TrialRecord]
+    verdicts: Sequence[Verdict]
+    usage: Usage
+
+
+def prepare(request: Request, *, command: str) -> Comparison:
+    """Read the data, make every choice, and refuse what cannot work before anything is trained.
+
+    Raises:
+        InputError: something in the request or the data cannot be used.
+    """
+    from vicinal.data.defaults import choose
+    from vicinal.data.read import read_task
+    from vicinal.data.splits import splits
+    from vicinal.models.build import model_fingerprint
+
+    arms = parse_arms(USUAL if request.methods is None else request.methods)
+    if all(arm.label != BASELINE for arm in arms):
+        arms = [parse_arm(BASELINE), *arms]
+    arms.sort(key=lambda arm: arm.label != BASELINE)  # stable: the baseline comes first
+    task = read_task(
+        request.data,
+        target=request.target,
+        columns=request.columns,
+        drop=request.drop,
+        image_size=request.image_size,
+        kind=request.kind,
+    )
+    arms, left_out = fitting_arms(arms, task)
+    parts = splits(task, folds=request.folds, holdout=request.holdout)
+    choices = choose(task, len(parts[0].train))
+    device = choose_device(request.device)
+    threads = request.threads or max(1, (os.cpu_count() or 1) // request.workers)
+    given = {name: getattr(request, name) for name in _CHOSEN}
+    chosen = {
+        name: getattr(choices, name) if value is None else value for name, value in given.items()
+    }
+    reasons = {name: why for name, why in choices.reasons.items() if given.get(name) is None}
+    recipe = Recipe(
+        **chosen,
+        model_fingerprint=model_fingerprint(chosen["model"]),
+        folds=request.folds,
+        holdout=request.holdout,
+        device=device,
+        precision=request.precision,
+        threads=threads,
+    )
+    ground = Ground(task, parts, recipe)
+    _rehearse(ground, arms)
+    out = Path(request.out) if request.out is not None else Path("runs") / task.name
+    check_folder(out)
+    trials = [
+        Trial(_key(ground, arm, seed, fold), arm.label, seed, fold)
+        for seed in range(request.first_seed, request.first_seed + request.seeds)
+        for fold in range(len(parts))
+        for arm in arms
+    ]
+    run = RunRecord(
+        name=task.name,
+        command=command,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        task=describe_task(task, ground) | {"source": request.data, "target": request.target},
+        settings=_settings(request, recipe),
+        reasons=reasons,
+        methods=[arm.label for arm in arms],
+        left_out=left_out,
+        environment=environment(recipe),
+        overlap=len(parts[0].test) / len(parts[0].train) if len(parts) > 1 else 0.0,
+    )
+    place = request.store if request.store is not None else out
+    return Comparison(request, run, ground, arms, trials, out, place)
+
+
+#: Fields that the data decide where the request does not.
+_CHOSEN = (
+    "model",
+    "epochs",
+    "batch_size",
+    "optimiser",
+    "learning_rate",
+    "weight_decay",
+    "crop",
+    "flip",
+)
+
+
+def _key(ground: Ground, arm: Arm, seed: int, fold: int) -> str:
+    # Defaults are spelled out: a default that changes makes another trial of the same label.
+    built = arm.build()
+    settings = getattr(built, "settings", lambda: arm.parameters)()
+    method = f"{arm.card.kind}:{arm.card.name}:{sorted(settings.items())!r}"
+    return trial_key(ground.task, ground.recipe, method=method, seed=seed, fold=fold)
+
+
+def _rehearse(ground: Ground, arms: Sequence[Arm]) -> None:
+    """Start every arm once, so that a model that lacks something is refused now."""
+    arena = Arena(ground.task, ground.splits[0], ground.recipe, seed=0)
+    for arm in arms:
+        try:
+            arm.method().start(arena.setting)
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(f"{arm.label} with {ground.recipe.model}: {error}") from None
+
+
+def run_comparison(
+    comparison: Comparison,
+    store: Store,
+    *,
+    on_progress: Callable[[Trial, float], None],
+    on_done: Callable[[TrialRecord], None],
+) -> None:
+    """Run the trials that the store does not have, and keep each as soon as it ends.
+
+    `on_done` is called for trials that were there already, too.
+    """
+    gallery: Gallery = make_gallery(
+        comparison.arms,
+        task=comparison.ground.task,
+        split=comparison.ground.splits[0],
+        recipe=comparison.ground.recipe,
+    )
+    store.add_run(comparison.run, [trial.key for trial in comparison.trials], gallery)
+    known = finished(store, comparison.trials)
+    for record in known.values():
+        on_done(record)
+
+    def keep(record: TrialRecord) -> None:
+        store.add_trial(record)
+        on_done(record)
+
+    execute(
+        comparison.ground,
+        [trial for trial in comparison.trials if trial.key not in known],
+        workers=comparison.request.workers,
+        on_progress=on_progress,
+        on_done=keep,
+    )
+
+
+def finished(store: Store, trials: Sequence[Trial]) -> dict[str, TrialRecord]:
+    """The trials that need not be run again, by key. Failed ones are tried again."""
+    found = store.trials(trial.key for trial in trials)
+    return {trial.key: found[trial.key] for trial in trials if _done(found.get(trial.key))}
+
+
+def _done(record: TrialRecord | None) -> bool:
+    return record is not None and record.state == "done"
+
+
+def conclude(run: RunRecord, trials: Sequence[TrialRecord]) -> Outcome:
+    """The verdicts over all trials that there are.
+
+    Args:
+        run: what was asked for.
+        trials: of this run, finished or failed.
+    """
+    from vicinal.evaluate import METRICS, primary_metric
+
+    name = primary_metric(run.task["kind"])
+    metric = METRICS[name]
+    scores: dict[str, dict[tuple[int, int], float]] = {label: {} for label in run.methods}
+    for record in trials:
+        if record.state == "done":
+            scores[record.method][record.seed, record.fold] = record.metrics[name]
+    verdicts = judge(
+        scores,
+        run.baseline,
+        higher_is_better=metric.higher_is_better,
+        granularity=metric.granularity(run.task["held_out"]),
+        overlap=run.overlap,
+    )
+    helping = [verdict for verdict in verdicts if verdict.word == "helps"]
+    sign = 1 if metric.higher_is_better else -1
+    best = max(helping, key=lambda verdict: sign * verdict.difference, default=None)
+    label = run.baseline if best is None else best.method
+    settings = {
+        key: run.settings[key] for key in ("model", "epochs", "batch_size", "learning_rate")
+    }
+    lines = usage(
+        parse_arm(label),
+        source=run.task["source"],
+        settings=settings,
+        winner=best is not None,
+    )
+    return Outcome(run, trials, verdicts, lines)
+
+
+def read_outcome(store: Store) -> tuple[Outcome, Gallery]:
+    """The last run of a store as it stands."""
+    run, keys, gallery = store.last_run()
+    found = store.trials(keys)
+    return conclude(run, [found[key] for key in keys if key in found]), gallery
+
+
+def choose_device(device: str) -> str:
+    """The device by name. Raises InputError if it is not there."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: no CUDA device is there; use --device cpu")
+    return device
+
+
+def check_folder(out: Path) -> None:
+    """Make the folder of the results, and see that it can be written and has room.
+
+    Raises:
+        InputError: it cannot, or has not.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+        free = shutil.disk_usage(out).free
+    except OSError as error:
+        raise InputError(
+            f"--out {out} cannot be written ({error.strerror or error}): choose another folder"
+        ) from None
+    if free < FREE_BYTES:
+        raise InputError(
+            f"--out {out} has {free >> 20} MB left on its disk, {FREE_BYTES >> 20} MB are needed: "
+            "make room or choose another folder"
+        )
+
+
+def describe_task(task: Task, ground: Ground) -> dict[str, Any]:
+    """What the record of a run says of its data."""
+    return {
+        "modality": task.modality,
+        "kind": task.kind,
+        "classes": list(task.classes),
+        "rows": len(task),
+        "shape": list(task.x.shape[1:]),
+        "training": len(ground.splits[0].train),
+        "held_out": len(ground.splits[0].test),
+        "splits": len(ground.splits),
+        "notes": list(task.notes),
+        "fingerprint": task.fingerprint,
+    }
+
+
+def _settings(request: Request, recipe: Recipe) -> dict[str, Any]:
+    settings = recipe.settings()
+    settings.pop("model_fingerprint")
+    return settings | {
+        "seeds": request.seeds,
+        "first_seed": request.first_seed,
+        "workers": request.workers,
+    }
+
+
+def environment(recipe: Recipe) -> dict[str, str]:
+    """Versions and machine."""
+    from importlib import metadata
+
+    import torch
+
+    packages = ("vicinal", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "datasets")
+    found = {name: metadata.version(name) for name in packages}
+    if recipe.device == "cuda":
+        found["device"] = torch.cuda.get_device_name()
+    return found | {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": str(os.cpu_count()),
+    }

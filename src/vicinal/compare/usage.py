@@ -1,0 +1,64 @@
+"""The lines that use an arm outside of a comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vicinal.core.method import Method
+from vicinal.methods.arms import Arm
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How to go on with an arm.
+
+    label: the arm; None where no arm beats the baseline.
+    python: lines for a training loop of one's own.
+    yaml: a file for `vicinal compare --config`.
+    """
+
+    label: str | None
+    python: str
+    yaml: str
+
+
+def usage(arm: Arm, *, source: str, settings: dict[str, object], winner: bool) -> Usage:
+    """The lines for an arm.
+
+    Args:
+        arm: the winner, or the baseline where nothing beats it.
+        source: the data, as typed.
+        settings: choices that the YAML spells out.
+        winner: whether the arm beat the baseline.
+    """
+    import yaml
+
+    written = {
+        "data": source,
+        "methods": list(dict.fromkeys(["none", arm.label])),
+        **settings,
+    }
+    return Usage(
+        label=arm.label if winner else None,
+        python=python_lines(arm),
+        yaml=yaml.safe_dump(written, sort_keys=False, allow_unicode=True).rstrip(),
+    )
+
+
+def python_lines(arm: Arm) -> str:
+    """Lines for a training loop that has `x`, `y` and `model`."""
+    arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(arm.parameters.items()))
+    if issubclass(arm.component, Method):
+        return arm.card.example.replace("{settings}", arguments)
+    call = f"{arm.component.__name__}({arguments})"
+    lines = ["import vicinal", "", f"augmentation = vicinal.{call}", ""]
+    if arm.card.labels == "mixed":
+        lines += [
+            "# in the training loop, on the batch as the model sees it",
+            "x, target = augmentation(x, y)",
+            "loss = target.loss(model(x))",
+        ]
+    else:
+        place = "uint8 images (B, C, H, W)" if arm.card.stage == "raw" else "the standardised batch"
+        lines += [f"# in the training loop, on {place}", "x = augmentation(x)"]
+    return "\n".join(lines)

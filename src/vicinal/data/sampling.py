@@ -1,0 +1,61 @@
+"""Which rows come in which batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from vicinal.core.draws import Draws
+
+
+def epoch_batches(rows: Tensor, size: int, *, seed: int, epoch: int) -> tuple[Tensor, ...]:
+    """All rows in a random order that depends on seed and epoch, in batches of equal size.
+
+    Rows that do not fill a last batch are left out of this epoch; a part smaller than one batch is
+    one.
+
+    Args:
+        rows: (N,) int64, rows of the dataset.
+        size: of a batch, > 0.
+        seed: of the trial.
+        epoch: >= 0.
+    """
+    order = rows[Draws(seed, rows, epoch).within("sampler").permutation("order")]
+    full = len(rows) - len(rows) % size
+    return torch.split(order[:full], size) if full else (order,)
+
+
+def endless_batches(rows: Tensor, size: int, *, seed: int) -> Iterator[tuple[int, Tensor]]:
+    """The epochs one after the other, without end. Yields the epoch and the rows of each batch."""
+    epoch = 0
+    while True:
+        for batch in epoch_batches(rows, size, seed=seed, epoch=epoch):
+            yield epoch, batch
+        epoch += 1
+
+
+def set_apart(
+    rows: Tensor, share: float, *, seed: int, labels: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Take a share of the rows away, from every class alike.
+
+    Args:
+        rows: (N,) int64.
+        share: in [0, 1).
+        seed: of the trial.
+        labels: (N,) int64, the class of each row, or None.
+
+    Returns:
+        The rows that stay and the rows taken, both in ascending order.
+    """
+    order = Draws(seed, rows).within("set apart").permutation("order")
+    classes = torch.zeros_like(order) if labels is None else labels[order]
+    # The rank of each row within its class, in random order: the first of every class are taken.
+    by_class = classes.argsort(stable=True)
+    sizes = classes.bincount()
+    rank = torch.arange(len(rows)) - (sizes.cumsum(0) - sizes)[classes[by_class]]
+    taken = rank < (sizes * share).round().long()[classes[by_class]]
+    shuffled = rows[order][by_class]
+    return shuffled[~taken].sort().values, shuffled[taken].sort().values

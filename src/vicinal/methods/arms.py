@@ -1,0 +1,120 @@
+"""Arms of a comparison: a name with parameters, as typed, and the method it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vicinal.core import registry
+from vicinal.core.card import Card
+from vicinal.core.errors import InputError, nearest
+from vicinal.core.method import Method
+from vicinal.core.task import Task
+from vicinal.methods.supervised import Supervised
+
+#: What a name on the command line may mean, the first that fits.
+KINDS = ("method", "mixer", "policy", "transform")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A component and its parameters.
+
+    label: as typed, `cutmix:alpha=0.5`, with the parameters in order of their names and without
+        those that are the default anyway.
+    component: the registered class.
+    parameters: those that were given.
+    """
+
+    label: str
+    component: type[Any]
+    parameters: dict[str, Any]
+
+    @property
+    def card(self) -> Card:
+        """The component's card."""
+        card: Card = self.component.card
+        return card
+
+    def build(self) -> Any:
+        """The component itself."""
+        return self.component(**self.parameters)
+
+    def method(self) -> Method:
+        """The method to train with: an augmentation alone is trained in the plain way."""
+        built = self.build()
+        if isinstance(built, Method):
+            return built
+        return Supervised(**{self.card.stage: built})
+
+    def unfit(self, task: Task) -> str | None:
+        """Why it cannot be trained on a task, or None if it can."""
+        if not self.card.suits(task.modality):
+            return f"it works on {' and '.join(self.card.modality)}, the data are {task.modality}"
+        kind = "classes" if task.kind == "classification" else "regression"
+        if kind not in self.card.targets:
+            return f"it needs {' or '.join(self.card.targets)} as targets, the data have {kind}"
+        return None
+
+
+def parse_arms(text: str) -> list[Arm]:
+    """Arms from a list as typed: `none,mixup,cutmix:alpha=0.5:prob=0.5`.
+
+    Further parameters follow after a colon or a comma.
+
+    Raises:
+        InputError: a name or parameter is unknown, a value is refused, an arm is there twice, or
+            there is no arm at all.
+    """
+    specs: list[str] = []
+    for part in (part.strip() for part in text.split(",")):
+        if "=" in part and ":" not in part and specs:
+            specs[-1] += f":{part}"
+        elif part:
+            specs.append(part)
+    if not specs:
+        raise InputError("--methods is empty: name at least one, such as none,mixup")
+    arms = [parse_arm(spec) for spec in specs]
+    labels = [arm.label for arm in arms]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"--methods has {label} more than once: leave one of them out")
+    return arms
+
+
+def parse_arm(spec: str) -> Arm:
+    """One arm from its text: `cutmix:alpha=0.5`. Raises InputError where it is refused."""
+    name, *settings = (part.strip() for part in spec.split(":"))
+    component = registry.find(name, kinds=KINDS)
+    card: Card = component.card
+    parameters: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = (part.strip() for part in setting.partition("="))
+        if not equals or not value:
+            raise InputError(f"{spec}: {setting!r} must be written name=value")
+        if key not in card.parameters:
+            tail = nearest(key, card.parameters) if card.parameters else "it has none"
+            raise InputError(f"{name} has no parameter {key!r}: {tail}")
+        try:
+            parameters[key] = card.parameters[key].parse(value)
+        except ValueError:
+            raise InputError(f"{name}: {key} must be a number, got {value!r}") from None
+    told = {key: v for key, v in parameters.items() if v != card.parameters[key].default}
+    arm = Arm(_label(name, told), component, parameters)
+    try:
+        arm.build()
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{name}: {error}") from None
+    return arm
+
+
+def _label(name: str, parameters: dict[str, Any]) -> str:
+    return ":".join([name, *(f"{key}={value}" for key, value in sorted(parameters.items()))])
+
+
+def fitting_arms(arms: Sequence[Arm], task: Task) -> tuple[list[Arm], dict[str, str]]:
+    """The arms that can be trained on a task, and why the others cannot, by label."""
+    reasons = {arm.label: arm.unfit(task) for arm in arms}
+    left_out = {label: reason for label, reason in reasons.items() if reason is not None}
+    return [arm for arm in arms if arm.label not in left_out], left_out
