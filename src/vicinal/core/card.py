@@ -39,7 +39,7 @@ class Range:
             return
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"{name} must be a number, got {value!r}")
-        if self.integer and value != int(value):
+        if self.integer and not float(value).is_integer():  # nor are NaN and infinity whole
             raise ValueError(f"{name} must be a whole number, got {value!r}")
         matched = _INTERVAL.fullmatch(self.valid)
         if matched is None:
@@ -55,7 +55,7 @@ class Range:
         if text.lower() == "none" and self.default is None:
             return None
         number = float(text)
-        return int(number) if self.integer and number == int(number) else number
+        return int(number) if self.integer and number.is_integer() else number
 
 
 @dataclass(frozen=True)
