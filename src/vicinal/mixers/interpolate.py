@@ -99,6 +99,8 @@ class Mixup(Mixer):
     def apply(self, batch: Batch, params: MixupParams) -> Batch:
         pool, at = batch.partners(params.partner)
         x = batch.tensor
+        if not x.is_floating_point():
+            raise TypeError(f"x must be floating point to be interpolated, got {x.dtype}")
         kept = params.kept.to(x.dtype).view(-1, *(1,) * (x.dim() - 1))
         mixed = in_blocks(_lerp, x, pool.tensor, at, kept)
         target = batch.target
