@@ -1,0 +1,90 @@
+"""What becomes of targets: their mass is kept, and what cannot be carried is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+
+from vicinal.core.target import (
+    ClassTarget,
+    MultiLabelTarget,
+    RegressionTarget,
+    SoftTarget,
+    Target,
+)
+from vicinal.testing.failure import Broken, expect, expect_same, given
+from vicinal.testing.subject import Named, Subject
+
+KINDS = ("classes", "soft", "multilabel", "regression")
+#: Weights are float32, and are multiplied and added once a mixing.
+ROUNDING = 1e-6
+
+
+def labels_as_declared(subject: Subject, *, kind: str) -> None:
+    batch = subject.batch(kind=kind)
+    with given(f"targets of kind {kind}"):
+        once = subject.result(batch)
+        _expect_rule(subject, once.target, batch.target)
+    with given(f"targets of kind {kind}, augmented before"):
+        # Shapes may have changed, and evidence be out of date: only the targets are taken over.
+        again = batch.replace(target=once.target)
+        _expect_rule(subject, subject.result(again, seed=1).target, again.target)
+
+
+def _expect_rule(subject: Subject, found: Target | None, given_one: Target | None) -> None:
+    if found is None or given_one is None:
+        raise Broken("a target", "none")
+    wanted = type(given_one)
+    expect(isinstance(found, wanted), f"a {wanted.__name__}", f"a {type(found).__name__}")
+    if subject.card.labels == "kept":
+        expect_same(found, given_one, "the targets as they were: the card says labels are kept")
+    elif isinstance(found, ClassTarget) and isinstance(given_one, ClassTarget):
+        expect_same(found.total(), given_one.total(), "the same weight in a row", atol=ROUNDING)
+        if found.weights is not None:
+            lowest = float(found.weights.min())
+            expect(lowest >= 0, "no negative weight", f"a weight of {lowest}")
+    elif isinstance(found, SoftTarget) and isinstance(given_one, SoftTarget):
+        mass, wanted_mass = found.probabilities.sum(1), given_one.probabilities.sum(1)
+        expect_same(mass, wanted_mass, "the same sum of probabilities in a row", atol=ROUNDING)
+    elif isinstance(found, MultiLabelTarget):
+        low, high = float(found.values.min()), float(found.values.max())
+        expect(-ROUNDING <= low <= high <= 1 + ROUNDING, "values in [0, 1]", f"{low} to {high}")
+    elif isinstance(found, RegressionTarget) and isinstance(given_one, RegressionTarget):
+        _expect_between(found.values, given_one.values)
+
+
+def _expect_between(found: torch.Tensor, given_values: torch.Tensor) -> None:
+    """A barycentre lies between the values it is of."""
+    low, high = float(given_values.min()), float(given_values.max())
+    slack = ROUNDING * max(1.0, abs(low), abs(high))
+    inside = bool(((found >= low - slack) & (found <= high + slack)).all())
+    came = f"{float(found.min())} to {float(found.max())}"
+    expect(inside, f"values between {low} and {high}", came)
+
+
+def undeclared_targets_are_refused(subject: Subject, *, kind: str) -> None:
+    batch = subject.batch(kind=kind)
+    asked = f"a TypeError or ValueError: the card does not declare targets of kind {kind}"
+    with given(f"targets of kind {kind}", expected=asked):
+        try:
+            subject.result(batch)
+        except (TypeError, ValueError):
+            return
+        raise Broken(asked, "a result")
+
+
+def checks(subject: Subject) -> Iterator[Named]:
+    """A check for each kind of target; a user's own batches have one kind."""
+    if subject.batches is not None:
+        target = subject.batch().target
+        if target is not None:
+            yield "labels_as_declared", partial(labels_as_declared, kind=target.kind)
+        return
+    for kind in KINDS:
+        if kind in subject.card.targets:
+            yield f"{kind}_labels_as_declared", partial(labels_as_declared, kind=kind)
+        else:
+            check = partial(undeclared_targets_are_refused, kind=kind)
+            yield f"{kind}_labels_are_refused", check

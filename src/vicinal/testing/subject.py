@@ -1,0 +1,137 @@
+"""The augmentation under test, with the batches to test it on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from vicinal.core.augmentation import Augmentation, Transform
+from vicinal.core.batch import Batch
+from vicinal.core.card import Card
+from vicinal.core.draws import Draws
+from vicinal.core.params import Params
+from vicinal.core.probe import ask
+from vicinal.testing import samples
+
+#: Gives a batch with that many samples: the same ones in every call.
+Batches = Callable[[int], Batch]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An augmentation and where its batches come from.
+
+    modality: of the samples that the library makes.
+    batches: makes the batches instead.
+    """
+
+    augmentation: Augmentation
+    modality: str = ""
+    batches: Batches | None = None
+
+    @property
+    def card(self) -> Card:
+        """The card of the augmentation."""
+        return self.augmentation.card
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the card names first."""
+        dtype: torch.dtype = getattr(torch, self.card.dtypes[0])
+        return dtype
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether a sample's result depends on that sample alone."""
+        together = getattr(self.augmentation, "scope", "sample") != "sample"
+        return isinstance(self.augmentation, Transform) and not together
+
+    def batch(
+        self,
+        size: int = 7,
+        *,
+        dtype: torch.dtype | None = None,
+        kind: str = "",
+        shape: Sequence[int] = (),
+    ) -> Batch:
+        """A batch of the given size, and evidence with it if the augmentation asks a model.
+
+        Args:
+            size: number of samples.
+            dtype: of x; the first on the card by default.
+            kind: of target; the first on the card by default.
+            shape: of one sample, where it is not the usual one.
+        """
+        kind = kind or (self.card.targets[0] if self.card.targets else "classes")
+        if self.batches is not None:
+            batch = self.batches(size)
+            return batch if dtype is None else batch.replace(x=_cast(batch.x, dtype))
+        batch = samples.make_batch(
+            self.modality,
+            size,
+            kind=kind,
+            dtype=self.dtype if dtype is None else dtype,
+            stage=self.card.stage,
+            shape=shape,
+        )
+        return ask(self.augmentation.probes, {"model": _Model(batch)}, batch)
+
+    def draws(self, batch: Batch, seed: int = 0) -> Draws:
+        """Random numbers for the rows of a batch."""
+        return Draws(seed, batch.index)
+
+    def params(self, batch: Batch, seed: int = 0) -> Params:
+        """What the augmentation samples for a batch."""
+        params: Params = self.augmentation.sample(batch, self.draws(batch, seed))
+        return params
+
+    def result(self, batch: Batch, seed: int = 0) -> Batch:
+        """The augmented batch."""
+        return self.augmentation.apply(batch, self.params(batch, seed))
+
+    def __str__(self) -> str:
+        return "-".join(filter(None, [type(self.augmentation).__name__, self.modality]))
+
+
+#: A check with its name. It raises `failure.Broken`, or whatever the augmentation raises.
+Named = tuple[str, Callable[[Subject], None]]
+
+
+def leaves(batch: Batch) -> list[Tensor]:
+    """The tensors in x."""
+    found: list[Tensor] = pytree.tree_leaves(batch.x)
+    return found
+
+
+def type_name(dtype: torch.dtype) -> str:
+    """As cards write it: float32."""
+    return str(dtype).removeprefix("torch.")
+
+
+def described(batch: Batch) -> str:
+    """The types and shapes of a batch's inputs, for a message."""
+    parts = (f"{type_name(leaf.dtype)} {tuple(leaf.shape)}" for leaf in leaves(batch))
+    return f"x of {', '.join(parts)}"
+
+
+def _cast(x: Any, dtype: torch.dtype) -> Any:
+    return pytree.tree_map(lambda leaf: leaf.to(dtype) if leaf.is_floating_point() else leaf, x)
+
+
+class _Model(nn.Module):
+    """A model for any input and classification, for augmentations that must ask one."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__()
+        features = batch.tensor[0].numel()
+        # Fixed weights: an initialiser would draw from the global generator.
+        weights = torch.arange(samples.CLASSES * features).mul(0.7).sin() / features**0.5
+        self.weight = nn.Parameter(weights.view(samples.CLASSES, features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float().flatten(1) @ self.weight.T
