@@ -103,3 +103,42 @@ def _parameter(name: str, parameter: Range | Options) -> str:
     if isinstance(parameter, Options):
         return f"{name}={parameter.default} ({', '.join(map(str, parameter.values))})"
     return f"{name}={parameter.default} in {parameter.valid}"
+
+
+def as_markdown(cards: Sequence[Card]) -> str:
+    """The cards as a page, a section for each."""
+    sections = ["# Catalogue", *(_section(card) for card in cards)]
+    return "\n\n".join(sections) + "\n"
+
+
+def _section(card: Card) -> str:
+    lines = [
+        f"## {card.name}",
+        f"*{card.kind}, {card.family}, works on {', '.join(card.modality)}*",
+    ]
+    lines.append(card.summary)
+    if card.paper is not None:
+        paper = card.paper
+        link = f" [arXiv](https://arxiv.org/abs/{paper.arxiv})" if paper.arxiv else ""
+        lines.append(f"{paper.authors}: *{paper.title}*. {paper.venue} {paper.year}.{link}")
+    if card.parameters:
+        rows = ["| parameter | default | valid | meaning |", "| --- | --- | --- | --- |"]
+        for name, one in card.parameters.items():
+            valid = one.valid if isinstance(one, Range) else ", ".join(map(str, one.values))
+            rows.append(f"| `{name}` | {one.default} | {valid} | {one.meaning} |")
+        lines.append("\n".join(rows))
+    if card.result is not None:
+        result = card.result
+        note = f" ({result.note})" if result.note else ""
+        lines.append(
+            f"Published: {result.task}, {result.metric} {result.baseline} → {result.value}{note}."
+        )
+    if card.differs:
+        lines.append(
+            "Differs from the authors' code:\n\n" + "\n".join(f"- {d}" for d in card.differs)
+        )
+    if card.needs:
+        lines.append(f"Needs {', '.join(card.needs)}.")
+    if card.example:
+        lines.append(f"```python\n{card.example}\n```")
+    return "\n\n".join(lines)

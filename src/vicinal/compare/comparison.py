@@ -92,8 +92,11 @@ def prepare(request: Request, *, command: str) -> Comparison:
         kind=request.kind,
     )
     arms, left_out = fitting_arms(arms, task)
+    if left_out and len(arms) < 2:
+        named = "; ".join(f"{label}: {reason}" for label, reason in left_out.items())
+        raise InputError(f"no method is left to compare with {BASELINE}: {named}")
     parts = splits(task, folds=request.folds, holdout=request.holdout)
-    choices = choose(task, len(parts[0].train))
+    choices = choose(task, len(parts[0].train), model=request.model)
     device = choose_device(request.device)
     threads = request.threads or max(1, (os.cpu_count() or 1) // request.workers)
     given = {name: getattr(request, name) for name in _CHOSEN}

@@ -42,9 +42,8 @@ def make_gallery(arms: Sequence[Arm], *, task: Task, split: Split, recipe: Recip
             if isinstance(method, Supervised):
                 learner = method.start(arena.setting)
                 shown[arm.label] = method.augmented(learner, raw)[0]
-        restore = arena.restore
         for label, batch in shown.items():
-            values = restore(batch.tensor[:SHOWN])
+            values = arena.restore(batch.tensor[:SHOWN])
             gallery[label] = [
                 _sample(value, batch, place, task, arena) for place, value in enumerate(values)
             ]

@@ -5,18 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from vicinal.evaluate import ReliabilityBin
+
+__all__ = ["Gallery", "ReliabilityBin", "RunRecord", "Sample", "TrialRecord"]
+
 State = Literal["done", "failed"]
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """One bin of a reliability diagram: predictions with confidence in (low, high]."""
-
-    low: float
-    high: float
-    count: int
-    confidence: float
-    accuracy: float
 
 
 @dataclass(frozen=True)

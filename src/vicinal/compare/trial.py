@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +16,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from vicinal.compare.plan import Recipe
-from vicinal.compare.records import ReliabilityBin, TrialRecord
+from vicinal.compare.records import TrialRecord
 from vicinal.compare.training import Examples, Progress, TrainingFailed, train
 from vicinal.core.batch import Batch
 from vicinal.core.method import Learner, Method, Setting
 from vicinal.core.task import Task
 from vicinal.data.splits import Split
 from vicinal.data.standardise import Scale, Standardise
+from vicinal.evaluate import Evaluation, evaluate, primary_metric
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -94,7 +95,7 @@ def run_trial(
                 observe=look,
             )
             judgement = arena.judge(method, learner)
-        except TrainingFailed as error:
+        except (TrainingFailed, FloatingPointError) as error:
             return TrialRecord(
                 key=trial.key,
                 method=trial.method,
@@ -114,10 +115,7 @@ def run_trial(
         state="done",
         metrics=dict(judgement.metrics),
         curves=progress.curves | curves,
-        reliability=[
-            ReliabilityBin(one.low, one.high, one.count, one.confidence, one.accuracy)
-            for one in judgement.reliability
-        ],
+        reliability=list(judgement.reliability),
         per_class=dict(judgement.per_class),
         seconds=progress.seconds,
         wall_seconds=time.perf_counter() - start,
@@ -137,8 +135,6 @@ class Arena:
     """
 
     def __init__(self, task: Task, split: Split, recipe: Recipe, *, seed: int) -> None:
-        from vicinal.evaluate import primary_metric
-
         self.task = task
         self.split = split
         self.recipe = recipe
@@ -179,13 +175,17 @@ class Arena:
         )
         return model.to(self._device)
 
-    def judge(self, method: Method, learner: Learner) -> Any:
-        """The evaluation of the method's predictions for the held-out rows."""
-        from vicinal.evaluate import evaluate
+    def restore(self, x: Tensor) -> Tensor:
+        """What the model sees, back on the scale of the data. x: (B, ...) as prepared."""
+        return x / self._standardise.scale + self._standardise.mean
 
-        output = self.predict(method, learner, self.split.test).cpu()
-        if self._scale is not None:
-            output = self._scale.invert(output)
+    def unscale(self, values: Tensor) -> Tensor:
+        """Standardised regression values, back in the target's unit."""
+        return values if self._scale is None else self._scale.invert(values)
+
+    def judge(self, method: Method, learner: Learner) -> Evaluation:
+        """The evaluation of the method's predictions for the held-out rows."""
+        output = self.unscale(self.predict(method, learner, self.split.test).cpu())
         return evaluate(self.task.kind, output, self.task.y[self.split.test], self.task.classes)
 
     def predict(self, method: Method, learner: Learner, rows: Tensor) -> Tensor:
