@@ -121,7 +121,8 @@ class Params(Rows):
         from safetensors.torch import save
 
         path = Path(path)
-        tensors = {name: t.detach().cpu().contiguous() for name, t in self.flat().items()}
+        # Copied, since safetensors refuses two fields that are one tensor.
+        tensors = {name: t.detach().cpu().clone().contiguous() for name, t in self.flat().items()}
         data = save(tensors, metadata={"params": json.dumps(self.outline())})
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
