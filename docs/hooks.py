@@ -1,4 +1,4 @@
-"""Makes the pages of the documentation that are read from elsewhere: the start and the catalogue."""
+"""Makes the pages that are read from elsewhere: the start, and the catalogue."""
 
 from __future__ import annotations
 

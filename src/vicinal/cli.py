@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     name="vicinal",
@@ -134,12 +137,15 @@ def compare(
 
 def _compare(given: dict[str, Any], config: str | None) -> int:
     """Run it. Returns the exit code."""
-    from rich.console import Console
-
-    from vicinal.compare.comparison import REPORT, conclude, prepare, run_comparison
+    from vicinal.compare.comparison import (
+        REPORT,
+        conclude,
+        prepare,
+        run_comparison,
+        save_report,
+    )
     from vicinal.compare.display import Board, show_choices, show_outcome, show_usage
     from vicinal.compare.execute import WorkersLost
-    from vicinal.compare.report import write_report
     from vicinal.compare.request import Request, read_config
     from vicinal.core.errors import InputError
 
@@ -147,7 +153,7 @@ def _compare(given: dict[str, Any], config: str | None) -> int:
     if "data" not in settings:
         raise InputError("no data: name a folder, a file or digits, breast_cancer, diabetes, wine")
     request = Request(**settings)
-    console = Console()
+    console = _console()
     with console.status("reading the data") if console.is_terminal else _nothing():
         comparison = prepare(request, command=shlex.join(["vicinal", *sys.argv[1:]]))
     show_choices(console, comparison)
@@ -168,9 +174,7 @@ def _compare(given: dict[str, Any], config: str | None) -> int:
         if board.records:
             _, _, gallery = store.last_run()
             path = comparison.out / REPORT
-            write_report(
-                path, outcome.run, outcome.trials, outcome.verdicts, gallery, outcome.usage
-            )
+            save_report(path, outcome, gallery)
         show_usage(console, outcome)
         if board.records:
             console.print(f"\nreport: {path}", highlight=False, soft_wrap=True)
@@ -185,6 +189,14 @@ def _compare(given: dict[str, Any], config: str | None) -> int:
         typer.echo(f"vicinal: {lost}", err=True)
         return 1
     return 1 if any(record.state == "failed" for record in board.records) else 0
+
+
+def _console() -> Console:
+    """The terminal; a file or pipe gets lines of a hundred characters."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=100)
 
 
 def _nothing() -> Any:
@@ -212,11 +224,8 @@ def report(
 def _report(run: str, store: str | None) -> None:
     from pathlib import Path
 
-    from rich.console import Console
-
-    from vicinal.compare.comparison import REPORT, check_folder, read_outcome
+    from vicinal.compare.comparison import REPORT, check_folder, read_outcome, save_report
     from vicinal.compare.display import show_outcome
-    from vicinal.compare.report import write_report
     from vicinal.compare.store import Store
     from vicinal.core.errors import InputError
 
@@ -227,8 +236,8 @@ def _report(run: str, store: str | None) -> None:
     with Store(folder if store is None else store, create=False) as opened:
         outcome, gallery = read_outcome(opened)
     path = folder / REPORT
-    write_report(path, outcome.run, outcome.trials, outcome.verdicts, gallery, outcome.usage)
-    console = Console()
+    save_report(path, outcome, gallery)
+    console = _console()
     show_outcome(console, outcome)
     console.print(f"\nreport: {path}", highlight=False, soft_wrap=True)
 
@@ -254,9 +263,7 @@ def methods(
         if format == "json":
             typer.echo(as_json(cards))
         else:
-            from rich.console import Console
-
-            Console().print(as_table(cards), highlight=False)
+            _console().print(as_table(cards), highlight=False)
     except InputError as error:
         _refuse(str(error))
 

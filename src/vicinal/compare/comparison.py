@@ -262,6 +262,20 @@ def read_outcome(store: Store) -> tuple[Outcome, Gallery]:
     return conclude(run, [found[key] for key in keys if key in found]), gallery
 
 
+def save_report(path: Path, outcome: Outcome, gallery: Gallery) -> None:
+    """Write the page that tells all this."""
+    from vicinal.compare.report import write_report
+
+    write_report(
+        path,
+        outcome.run,
+        trials=outcome.trials,
+        verdicts=outcome.verdicts,
+        gallery=gallery,
+        usage=outcome.usage,
+    )
+
+
 def choose_device(device: str) -> str:
     """The device by name. Raises InputError if it is not there."""
     import torch

@@ -11,6 +11,7 @@ from vicinal.compare.comparison import Comparison, Outcome
 from vicinal.compare.records import RunRecord, TrialRecord
 from vicinal.compare.statistics import Verdict, describe
 from vicinal.compare.trial import Trial
+from vicinal.compare.verdict import difference, remark
 from vicinal.evaluate import METRICS, primary_metric
 
 if TYPE_CHECKING:
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.table import Table
 
+#: Settings that the data decide where the user does not, in the order they are shown.
+CHOSEN = (
+    "model",
+    "epochs",
+    "batch_size",
+    "optimiser",
+    "learning_rate",
+    "weight_decay",
+    "crop",
+    "flip",
+)
 STYLES = {"helps": "green", "hurts": "red"}
 
 
@@ -40,16 +52,18 @@ def show_choices(console: Console, comparison: Comparison) -> None:
     for label, reason in run.left_out.items():
         console.print(f"  [yellow]![/] {_plain(label)} is left out: {reason}", highlight=False)
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
-    for name, value in run.settings.items():
-        if value is not None:
-            table.add_row(
-                f"  {name.replace('_', ' ')}", str(value), _plain(run.reasons.get(name, ""))
-            )
+    for name in CHOSEN:
+        why = _plain(run.reasons.get(name, "as asked for"))
+        table.add_row(f"  {name.replace('_', ' ')}", str(run.settings[name]), why)
     console.print(table, highlight=False, style="dim")
+    settings = run.settings
+    last = settings["first_seed"] + settings["seeds"] - 1
     console.print(
-        f"{len(comparison.trials)} trials: {len(run.methods)} methods x "
-        f"{run.settings['seeds']} seeds"
-        + (f" x {task['splits']} folds" if task["splits"] > 1 else ""),
+        f"{len(comparison.trials)} trials: {len(run.methods)} methods, "
+        f"seeds {settings['first_seed']} to {last}"
+        + (f", {task['splits']} folds" if task["splits"] > 1 else "")
+        + f"; on {settings['device']}, {settings['precision']}, "
+        f"{settings['workers']} at a time with {settings['threads']} threads each",
         highlight=False,
     )
 
@@ -155,8 +169,11 @@ def standings(run: RunRecord, records: Sequence[TrialRecord]) -> Table:
 
 
 def show_outcome(console: Console, outcome: Outcome) -> None:
-    """The verdicts, and the lines that use the winner."""
+    """The verdicts, what more seeds would tell, and the answer in a sentence."""
     console.print(verdict_table(outcome), highlight=False)
+    for verdict in outcome.verdicts:
+        if said := remark(verdict):
+            console.print(f"  {_plain(verdict.method)}: {said}", highlight=False)
     failed = [record for record in outcome.trials if record.state == "failed"]
     for record in failed:
         console.print(
@@ -200,23 +217,30 @@ def verdict_table(outcome: Outcome) -> Table:
     from rich.text import Text
 
     run = outcome.run
-    name = primary_metric(run.task["kind"])
-    metric = METRICS[name]
-    table = Table(title=f"held-out {name} against {run.baseline}", title_justify="left")
-    headings = ["method", name, "difference", "95 % interval", "p (Holm)", "ECE", "time", "verdict"]
+    metric = METRICS[primary_metric(run.task["kind"])]
+    table = Table(
+        title=f"\nheld-out {metric.name}; difference to {run.baseline} in {_unit(run)} with its "
+        "95 % interval; p after Holm",
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    headings = ["method", metric.name, "difference", "p", "ECE", "time", ""]
     if run.task["kind"] != "classification":
         headings.remove("ECE")
     for heading in headings:
-        left = heading in ("method", "verdict")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=heading == "method")
+        left = heading in ("method", "")
+        # Long names may wrap; numbers may not.
+        table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "method")
     sign = 1 if metric.higher_is_better else -1
     order = sorted(
         outcome.verdicts,
         key=lambda v: (v.method != run.baseline, -sign * v.difference if v.pairs else math.inf),
     )
     for verdict in order:
-        row = _row(verdict, outcome)
-        table.add_row(*row[:-1], Text(row[-1], style=STYLES.get(verdict.word, "")))
+        *cells, word = _row(verdict, outcome)
+        table.add_row(*cells, Text(word, style=STYLES.get(verdict.word, "")))
     return table
 
 
@@ -225,25 +249,24 @@ def _row(verdict: Verdict, outcome: Outcome) -> list[str]:
     name = primary_metric(run.task["kind"])
     metric = METRICS[name]
     done = [r for r in outcome.trials if r.method == verdict.method and r.state == "done"]
-    score = metric.format(fmean(r.metrics[name] for r in done)) if done else "-"
-    row = [verdict.method, score]
-    if verdict.method == run.baseline or not verdict.pairs:
-        row += ["", "", ""]
-    elif math.isnan(verdict.low):
-        row += [metric.format_difference(verdict.difference), "", ""]
-    else:
-        interval = (
-            f"[{metric.format_difference(verdict.low)}, {metric.format_difference(verdict.high)}]"
-        )
+    row = [
+        _plain(verdict.method),
+        metric.format(fmean(r.metrics[name] for r in done)) if done else "",
+    ]
+    p = ""
+    if not math.isnan(verdict.p_holm):
         p = "< 0.001" if verdict.p_holm < 0.001 else f"{verdict.p_holm:.3f}"
-        row += [metric.format_difference(verdict.difference), interval, p]
+    moved = difference(verdict, name).replace(f" {_unit(run)}", "")
+    row += ["" if verdict.method == run.baseline else moved, p]
     if run.task["kind"] == "classification":
-        row.append(f"{fmean(r.metrics['ece'] for r in done):.3f}" if done else "-")
+        row.append(f"{fmean(r.metrics['ece'] for r in done):.3f}" if done else "")
     row.append(overhead(verdict.method, outcome))
-    word = verdict.word
-    if verdict.more_seeds is not None:
-        word = f"{word} (about {verdict.more_seeds} more seeds would tell)"
-    return [*row, word]
+    return [*row, verdict.word]
+
+
+def _unit(run: RunRecord) -> str:
+    name = primary_metric(run.task["kind"])
+    return "points" if METRICS[name].style == "share" else METRICS[name].name
 
 
 def overhead(method: str, outcome: Outcome) -> str:
@@ -255,7 +278,7 @@ def overhead(method: str, outcome: Outcome) -> str:
     base, own = seconds.get(outcome.run.baseline, {}), seconds.get(method, {})
     shared = base.keys() & own.keys()
     if method == outcome.run.baseline or not shared:
-        return f"{fmean(own.values()):.1f} s" if own else "-"
+        return f"{fmean(own.values()):.1f} s" if own else ""
     ratio = sum(own[key] for key in shared) / max(sum(base[key] for key in shared), 1e-9)
     return f"{ratio - 1:+.0%}"
 

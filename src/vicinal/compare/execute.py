@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import queue
@@ -72,7 +73,7 @@ def execute(
     if workers <= 1:
         for trial in trials:
             on_progress(trial, 0.0)
-            on_done(ground.run(trial, lambda at, trial=trial: on_progress(trial, _share(at))))  # type: ignore[misc]
+            on_done(ground.run(trial, functools.partial(_report, on_progress, trial)))
         return
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
@@ -110,6 +111,10 @@ def _pass_on(messages: Any, by_key: dict[str, Trial], on_progress: OnProgress) -
         except queue.Empty:
             return
         on_progress(by_key[key], share)
+
+
+def _report(on_progress: OnProgress, trial: Trial, progress: Progress) -> None:
+    on_progress(trial, _share(progress))
 
 
 def _share(progress: Progress) -> float:

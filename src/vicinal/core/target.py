@@ -112,16 +112,21 @@ class ClassTarget(Target):
             uniform = self._uniform() * kept + other._uniform() * given
         return type(self)(labels=labels, weights=weights, uniform=uniform)
 
-    def smooth(self, share: float) -> Self:
+    def smooth(self, smoothing: float = 0.1) -> Self:
         """Take a share of every row's weight from its labels and spread it over all classes.
 
         Source: Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7.
 
         Args:
-            share: in [0, 1).
+            smoothing: the share, in [0, 1).
+
+        Raises:
+            ValueError: the share is out of range.
         """
-        uniform = share * self.total() + (1 - share) * self._uniform()
-        return type(self)(self.labels, self._weights() * (1 - share), uniform)
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing must be in [0, 1), got {smoothing}")
+        uniform = smoothing * self.total() + (1 - smoothing) * self._uniform()
+        return type(self)(self.labels, self._weights() * (1 - smoothing), uniform)
 
     def total(self) -> Tensor:
         """The weight of each row, its labels' and the uniform part. Returns (B,)."""

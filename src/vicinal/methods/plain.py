@@ -16,7 +16,12 @@ class Plain(Supervised):
         family="baseline",
         modality=("any",),
         summary="The baseline of every arm: crop and flip where they make sense, nothing else.",
-        example="vicinal compare digits --methods none,mixup",
+        example=(
+            "import vicinal\n"
+            "\n"
+            "# in the training loop: crop and flip as you do already, nothing else\n"
+            "loss = vicinal.Target.of(y).loss(model(x))"
+        ),
     )
 
     def __init__(self) -> None:
@@ -32,7 +37,12 @@ class Bare(Supervised):
         family="baseline",
         modality=("any",),
         summary="No augmentation at all, not even crop and flip.",
-        example="vicinal compare digits --methods none,bare",
+        example=(
+            "import vicinal\n"
+            "\n"
+            "# in the training loop: leave crop and flip out\n"
+            "loss = vicinal.Target.of(y).loss(model(x))"
+        ),
     )
 
     def __init__(self) -> None:
@@ -72,7 +82,12 @@ class LabelSmoothing(Supervised):
         },
         targets=("classes",),
         labels="smoothed",
-        example="vicinal compare digits --methods none,label_smoothing:smoothing=0.05",
+        example=(
+            "import vicinal\n"
+            "\n"
+            "# in the training loop\n"
+            "loss = vicinal.Target.of(y).smooth({settings}).loss(model(x))"
+        ),
     )
 
     def __init__(self, smoothing: float = 0.1) -> None:
