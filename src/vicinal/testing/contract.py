@@ -13,9 +13,9 @@ from vicinal.testing.failure import Broken, ContractError, given
 from vicinal.testing.samples import modalities
 from vicinal.testing.subject import Batches, Subject
 
-#: What depends on the kind of samples, and what the object itself must be able to do.
-ON_SAMPLES = (purity, tensors, dtypes, rows, labels)
+#: What the object itself must be able to do, and what it must do with samples of each modality.
 ON_OBJECTS = (objects,)
+ON_SAMPLES = (purity, tensors, dtypes, rows, labels)
 SLOW = (compiling, workers)
 
 
@@ -39,7 +39,7 @@ class Check:
                 self.test(self.subject)
         except Broken as broken:
             raise ContractError(
-                component=repr(self.subject.augmentation),
+                component=_written(self.subject.augmentation),
                 check=self.name,
                 given=broken.given,
                 expected=broken.expected,
@@ -79,24 +79,25 @@ def checks_for(
             f"there are no samples of {', '.join(card.modality)}: pass batches, a function that "
             "gives a batch of the size asked for"
         )
-    checks = [
-        Check(subject, name, test)
-        for subject in subjects
-        for part in ON_SAMPLES
-        for name, test in part.checks(subject)
-    ]
-    checks += [
-        Check(subjects[0], name, test)
-        for part in ON_OBJECTS
-        for name, test in part.checks(subjects[0])
-    ]
+    first = subjects[0]
+    checks = [Check(first, *named) for part in ON_OBJECTS for named in part.checks(first)]
+    for subject in subjects:
+        checks += [Check(subject, *named) for part in ON_SAMPLES for named in part.checks(subject)]
     if slow:
         checks += [
-            Check(subjects[0], name, test, slow=True)
+            Check(first, name, test, slow=True)
             for part in SLOW
-            for name, test in part.checks(subjects[0])
+            for name, test in part.checks(first)
         ]
     return checks
+
+
+def _written(augmentation: Augmentation) -> str:
+    """Its representation, or the name of its class if there is none to be had."""
+    try:
+        return repr(augmentation)
+    except Exception:
+        return type(augmentation).__name__
 
 
 def check_augmentation(

@@ -81,17 +81,18 @@ def _rounding(x: Tensor) -> float:
 
 def checks(subject: Subject) -> Iterator[Named]:
     """A check for each type that can be tried."""
-    x = subject.batch().x
-    if not isinstance(x, Tensor):
+    if not subject.on_tensors:
         return
     for name in DTYPES:
-        floating = getattr(torch, name).is_floating_point
-        # A user's own batches are cast between floating types, and not to levels and back.
-        if subject.batches is not None and (
-            x.dtype != getattr(torch, name) and not (floating and x.is_floating_point())
-        ):
+        if subject.batches is not None and not _casts(subject.batches(7).tensor.dtype, name):
             continue
         if name in subject.card.dtypes:
             yield f"{name}_as_declared", partial(declared_dtype, name=name)
         else:
             yield f"{name}_is_refused_or_right", partial(undeclared_dtype, name=name)
+
+
+def _casts(own: torch.dtype, name: str) -> bool:
+    """Whether a user's samples can be tried in a type: not from floats to levels, or back."""
+    wanted: torch.dtype = getattr(torch, name)
+    return own == wanted or (own.is_floating_point and wanted.is_floating_point)

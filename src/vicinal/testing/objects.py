@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vicinal.core.card import Card, Options, Range
 from vicinal.testing import samples
@@ -123,7 +123,7 @@ def example_runs(subject: Subject) -> None:
         "y": torch.arange(len(batch)) % samples.CLASSES,
         "batch": batch,
         "draws": subject.draws(batch),
-        "model": nn.Sequential(_AsFloat(), nn.Flatten(), _Head()),
+        "model": _Model(),
         type(subject.augmentation).__name__: type(subject.augmentation),
     }
     state = torch.get_rng_state()  # an example may well draw from torch's global generator
@@ -134,16 +134,15 @@ def example_runs(subject: Subject) -> None:
         torch.set_rng_state(state)
 
 
-class _AsFloat(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.float()
+class _Model(nn.Module):
+    """Logits of any samples, of any size."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(-1, 1, samples.CLASSES))
 
-class _Head(nn.Module):
-    """Logits of any features."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x[:, :1] * torch.linspace(-1, 1, samples.CLASSES)
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float().flatten(1)[:, :1] * self.weight
 
 
 def checks(subject: Subject) -> Iterator[Named]:

@@ -46,6 +46,11 @@ class Subject:
         return dtype
 
     @property
+    def on_tensors(self) -> bool:
+        """Whether x is one tensor, as in all samples that the library makes."""
+        return self.batches is None or isinstance(self.batches(7).x, Tensor)
+
+    @property
     def one_at_a_time(self) -> bool:
         """Whether a sample's result depends on that sample alone."""
         together = getattr(self.augmentation, "scope", "sample") != "sample"
@@ -124,14 +129,16 @@ def _cast(x: Any, dtype: torch.dtype) -> Any:
 
 
 class _Model(nn.Module):
-    """A model for any input and classification, for augmentations that must ask one."""
+    """A model for any input, for augmentations that must ask one."""
 
     def __init__(self, batch: Batch) -> None:
         super().__init__()
+        regression = batch.target is not None and batch.target.kind == "regression"
+        outputs = 1 if regression else samples.CLASSES
         features = batch.tensor[0].numel()
         # Fixed weights: an initialiser would draw from the global generator.
-        weights = torch.arange(samples.CLASSES * features).mul(0.7).sin() / features**0.5
-        self.weight = nn.Parameter(weights.view(samples.CLASSES, features))
+        weights = torch.arange(outputs * features).mul(0.7).sin() / features**0.5
+        self.weight = nn.Parameter(weights.view(outputs, features))
 
     def forward(self, x: Tensor) -> Tensor:
         return x.float().flatten(1) @ self.weight.T

@@ -110,7 +110,7 @@ def checks(subject: Subject) -> Iterator[Named]:
         yield check.__name__, check
     if subject.modality == "image":
         yield images_may_be_odd.__name__, images_may_be_odd
-    if isinstance(subject.batch().x, Tensor):
+    if subject.on_tensors:
         yield layouts_do_not_matter.__name__, layouts_do_not_matter
         yield memory_format_is_kept.__name__, memory_format_is_kept
         if subject.card.differentiable:

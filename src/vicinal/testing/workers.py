@@ -38,17 +38,18 @@ class AugmentedBatches(Dataset[Batch]):
 def augmented_in_workers(
     work: Sequence[tuple[Augmentation, Batch]], context: Context, *, seed: int = 0
 ) -> list[Batch]:
-    """Each batch augmented by one of two workers.
+    """Each batch augmented by a worker: one of two that are forked, or one that is spawned.
 
     Args:
         work: augmentations, each with its batch.
-        context: how the workers are started.
+        context: how the workers are started; a spawned one imports everything anew, and takes
+            seconds.
         seed: of the draws.
     """
     loader = DataLoader(
         AugmentedBatches(work, seed),
         batch_size=None,
-        num_workers=2,
+        num_workers=2 if context == "fork" else 1,
         multiprocessing_context=context,
         # The base seed of the workers would come from torch's global generator.
         generator=torch.Generator().manual_seed(0),
@@ -62,7 +63,7 @@ def augmented_in_workers(
 def works_in_workers(subject: Subject, *, context: Context) -> None:
     batch = subject.batch()
     with given(f"a DataLoader whose workers are started by {context}"):
-        # A second batch, so that the second worker has work to do.
+        # A second batch, for the second worker.
         work = [(subject.augmentation, batch), (subject.augmentation, subject.batch(5))]
         results = augmented_in_workers(work, context)
         for (_, own), result in zip(work, results, strict=True):
