@@ -44,7 +44,11 @@ def brightness_curve(values: Tensor, images: Tensor, change: Tensor) -> Tensor:
 
 
 def contrast_curve(values: Tensor, images: Tensor, change: Tensor) -> Tensor:
-    """Away from the image's mean grey, by a factor of 1 + change."""
+    """Away from the image's mean grey, by a factor of 1 + change.
+
+    torchvision's kernel adds the last few values of an image by another instruction; where the
+    exact result is a whole level, as in images of one colour, it may be one lower there.
+    """
     mean = _grey(images).mean(dim=(1, 2, 3))[:, None, None]
     return _blend(values, mean, _row(1 + change.double()), _row(-change)).clamp(0, _bound(images))
 
@@ -175,7 +179,7 @@ def _bound(images: Tensor) -> float:
 
 
 def _blend(image: Tensor, other: Tensor, kept: Tensor, share: Tensor) -> Tensor:
-    """image * kept + other * share, the second product unrounded, as in torch's scaled addition."""
+    """A weighted sum, the second product not rounded before it is added, as in torchvision."""
     return torch.addcmul(image * kept, other, share)
 
 
@@ -184,7 +188,7 @@ def _grey(images: Tensor) -> Tensor:
     values = images.float() if images.dtype == torch.uint8 else images
     if images.shape[1] == 1:
         return values
-    red, green, blue = values.split(1, dim=1)
+    red, green, blue = (values[:, channel, None] for channel in range(3))
     grey = red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114)
     return grey.floor_() if images.dtype == torch.uint8 else grey
 

@@ -21,59 +21,31 @@ Interpolation = Literal["nearest", "bilinear"]
 _RADIANS = math.pi / 180
 
 
-def shear_x_matrix(slope: Tensor, height: int, width: int) -> Tensor:
-    """Rows move sideways in proportion to their distance from the top.
+#: The motions, in the order of the columns that `matrices` takes.
+MOTIONS = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
+
+
+def matrices(amount: Tensor, height: int, width: int) -> Tensor:
+    """The matrix of a motion, one a sample.
 
     Args:
-        slope: (B,), the tangent of the angle; positive moves the lower rows to the left.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
+        amount: (B, 5), in the order of `MOTIONS`, zero but for one a row: the tangent of the angle
+            for shears, whose pivot is the top left corner and which move to the left, or up; pixels
+            to the right, or down, for translations; degrees counter-clockwise, about the centre,
+            for rotations.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
 
     Returns:
         (B, 2, 3) float64.
     """
-    angle = torch.atan(slope.double()) * (180 / math.pi) * _RADIANS
-    return _inverse(shear_x=angle, pivot=(-width * 0.5, -height * 0.5))
-
-
-def shear_y_matrix(slope: Tensor, height: int, width: int) -> Tensor:
-    """Columns move up in proportion to their distance from the left; see `shear_x_matrix`."""
-    angle = torch.atan(slope.double()) * (180 / math.pi) * _RADIANS
-    return _inverse(shear_y=angle, pivot=(-width * 0.5, -height * 0.5))
-
-
-def translate_x_matrix(pixels: Tensor, height: int, width: int) -> Tensor:
-    """Move to the right. pixels: (B,). Returns (B, 2, 3) float64."""
-    return _inverse(translate_x=pixels.double())
-
-
-def translate_y_matrix(pixels: Tensor, height: int, width: int) -> Tensor:
-    """Move down. pixels: (B,). Returns (B, 2, 3) float64."""
-    return _inverse(translate_y=pixels.double())
-
-
-def rotate_matrix(degrees: Tensor, height: int, width: int) -> Tensor:
-    """Turn counter-clockwise about the centre. degrees: (B,). Returns (B, 2, 3) float64."""
-    return _inverse(rotation=-torch.remainder(degrees.double(), 360) * _RADIANS)
-
-
-def _inverse(
-    *,
-    rotation: Tensor | None = None,
-    shear_x: Tensor | None = None,
-    shear_y: Tensor | None = None,
-    translate_x: Tensor | None = None,
-    translate_y: Tensor | None = None,
-    pivot: tuple[float, float] = (0.0, 0.0),
-) -> Tensor:
-    """The inverse of translate . pivot . rotate . shear y . shear x . -pivot. Returns (B, 2, 3).
-
-    The sums are written as torchvision writes them: in another order the last bit differs.
-    """
-    given = (rotation, shear_x, shear_y, translate_x, translate_y)
-    zero = next(torch.zeros_like(angle) for angle in given if angle is not None)
-    turn, slant, rise, right, down = (zero if angle is None else angle for angle in given)
-    x, y = pivot
+    slope_x, slope_y, right, down, degrees = amount.double().unbind(1)
+    slant, rise = (torch.atan(slope) * (180 / math.pi) * _RADIANS for slope in (slope_x, slope_y))
+    turn = -torch.remainder(degrees, 360) * _RADIANS
+    sheared = (slope_x != 0) | (slope_y != 0)
+    x, y = (-0.5 * side * sheared for side in (width, height))
+    # The inverse of: pivot, shear, rotate, back, translate. Its sums are in torchvision's order:
+    # in another one the last bit differs.
     a = torch.cos(turn - rise) / torch.cos(rise)
     b = -(a * torch.tan(slant) + torch.sin(turn))
     c = torch.sin(turn - rise) / torch.cos(rise)
@@ -92,7 +64,7 @@ def warp(images: Tensor, matrix: Tensor, interpolation: Interpolation = "nearest
 
     Args:
         images: (B, C, H, W), uint8 or floating.
-        matrix: (B, 2, 3), from the functions above.
+        matrix: (B, 2, 3), from `matrices`.
         interpolation: how to read between pixels.
 
     Returns:
@@ -104,19 +76,20 @@ def warp(images: Tensor, matrix: Tensor, interpolation: Interpolation = "nearest
     places = _places(height, width, dtype=dtype, device=images.device)
     # One product a sample, as torchvision has it: images of less than 67 pixels take another
     # routine in torch, which rounds otherwise.
-    grid = (matrix.to(dtype) / size).bmm(places.expand(len(images), -1, -1))
-    grid = grid.view(-1, 2, height, width).permute(0, 2, 3, 1)  # (B, H, W, 2)
-    source = images.to(dtype)
-    if interpolation == "nearest":
-        seen = F.grid_sample(
-            source, grid, mode="nearest", padding_mode="zeros", align_corners=False
-        )
-    else:
-        inside = ((grid >= -1) & (grid < 1)).all(dim=-1)[:, None]
-        seen = F.grid_sample(
-            source, grid, mode="bilinear", padding_mode="border", align_corners=False
-        )
-        seen = seen * inside
+    planes = (matrix.to(dtype) / size).bmm(places.expand(len(images), -1, -1))
+    planes = planes.view(-1, 2, height, width)  # from -1 to 1 inside the image
+    seen = F.grid_sample(
+        images.to(dtype),
+        planes.permute(0, 2, 3, 1),
+        mode=interpolation,
+        padding_mode="zeros" if interpolation == "nearest" else "border",
+        align_corners=False,
+    )
+    if interpolation == "bilinear":
+        seen *= planes.abs().amax(dim=1, keepdim=True) <= 1
+        if images.dtype == torch.uint8:
+            # What is cut off must not take a level from a whole number that came out a little low.
+            seen += 1 / 512
     return to_levels(seen) if images.dtype == torch.uint8 else seen.to(images.dtype)
 
 

@@ -15,32 +15,34 @@ a policy drew replays without knowing whose scale of magnitudes it was drawn on 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, groupby
 
 import torch
 from torch import Tensor
 
 from vicinal.transforms.image import colour, geometry
+from vicinal.transforms.image.chunks import Kernel, in_chunks
 from vicinal.transforms.image.geometry import Interpolation
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One entry of the bank; with none of the functions it leaves images as they are.
+    """One entry of the bank; with no function it leaves images as they are.
 
     signed: the argument has a direction: policies give it either sign.
-    matrix: (argument, height, width) -> (B, 2, 3). Rows of all such operations are warped at once.
-    table: (images, argument) -> (B, C, 256), for 8-bit images. Rows of all such are read at once.
-    kernel: (images, argument) -> images, where the two before do not serve.
+    motion: a warp of that name; rows of all warps go through one resampling.
+    table: (images, argument) -> (B, C, 256), for 8-bit images; rows of all tables are read at once.
+    kernel: (images, argument) -> images, for what the two before do not serve.
     """
 
     name: str
     signed: bool = False
-    matrix: Callable[[Tensor, int, int], Tensor] | None = None
+    motion: bool = False
     table: Callable[[Tensor, Tensor], Tensor] | None = None
-    kernel: Callable[[Tensor, Tensor], Tensor] | None = None
+    kernel: Kernel | None = None
 
 
 def _by_curve(name: str, curve: colour.Curve, *, signed: bool = False) -> Operation:
@@ -55,11 +57,7 @@ def _by_curve(name: str, curve: colour.Curve, *, signed: bool = False) -> Operat
 #: Stored params hold places in this list: a new operation goes to its end.
 OPERATIONS = (
     Operation("identity"),
-    Operation("shear_x", signed=True, matrix=geometry.shear_x_matrix),
-    Operation("shear_y", signed=True, matrix=geometry.shear_y_matrix),
-    Operation("translate_x", signed=True, matrix=geometry.translate_x_matrix),
-    Operation("translate_y", signed=True, matrix=geometry.translate_y_matrix),
-    Operation("rotate", signed=True, matrix=geometry.rotate_matrix),
+    *(Operation(name, signed=True, motion=True) for name in geometry.MOTIONS),
     _by_curve("brightness", colour.brightness_curve, signed=True),
     Operation("color", signed=True, kernel=colour.color),
     _by_curve("contrast", colour.contrast_curve, signed=True),
@@ -78,7 +76,7 @@ NUMBER = {operation.name: number for number, operation in enumerate(OPERATIONS)}
 
 def _pass(operation: Operation, dtype: torch.dtype) -> str:
     """What an operation's rows go through; rows of one pass go through it together."""
-    if operation.matrix is not None:
+    if operation.motion:
         return "warp"
     if operation.table is not None and dtype == torch.uint8:
         return "table"
@@ -124,22 +122,20 @@ def apply_operations(
         return wide.to(images.dtype)
     device = images.device
     ranks = _RANK[operation.cpu()]
-    sorted_rows = images.contiguous()
+    argument = argument.to(device)
     place = torch.arange(len(images))  # the row of `images` that each sorted row is
+    rows = images.contiguous()
     for step in range(operation.shape[1]):
-        rank = ranks[place, step]
-        order = rank.argsort(stable=True)
+        rank, order = ranks[place, step].sort(stable=True)
         place = place[order]
-        sorted_rows = _apply_sorted(
-            sorted_rows.index_select(0, order.to(device)),
-            argument[place.to(argument.device), step].to(device),
+        rows = _apply_sorted(
+            rows.index_select(0, order.to(device)),
+            argument[place.to(device), step],
             counts=rank.bincount(minlength=len(OPERATIONS)).tolist(),
             interpolation=interpolation,
         )
-    restored = sorted_rows.index_select(0, place.argsort().to(device))
-    if images.is_contiguous():
-        return restored
-    return torch.empty_like(images).copy_(restored)
+    restored = rows.index_select(0, place.argsort().to(device))
+    return torch.empty_like(images).copy_(restored) if not images.is_contiguous() else restored
 
 
 def check_images(images: Tensor) -> None:
@@ -156,25 +152,39 @@ def _apply_sorted(
     images: Tensor, argument: Tensor, *, counts: list[int], interpolation: Interpolation
 ) -> Tensor:
     """One operation an image. counts: how many images each of `_ORDER` has, in that order."""
-    stops = accumulate(counts)
     spans = [
         (OPERATIONS[number], slice(stop - count, stop))
-        for number, count, stop in zip(_ORDER, counts, stops, strict=True)
+        for number, count, stop in zip(_ORDER, counts, accumulate(counts), strict=True)
         if count
     ]
+    growth = 4 if images.dtype == torch.uint8 else 1  # kernels work in float32
     pieces = []
     for way, group in groupby(spans, key=lambda span: _pass(span[0], images.dtype)):
         members = list(group)
-        block = images[members[0][1].start : members[-1][1].stop]
+        start, stop = members[0][1].start, members[-1][1].stop
         if way == "warp":
-            height, width = images.shape[2:]
-            matrices = [one.matrix(argument[rows], height, width) for one, rows in members]
-            pieces.append(geometry.warp(block, torch.cat(matrices), interpolation))
+            by_row = _matrices(members, argument, images.shape[2:])
+            kernel: Kernel = partial(geometry.warp, interpolation=interpolation)
         elif way == "table":
-            tables = [one.table(images[rows], argument[rows]) for one, rows in members]
-            pieces.append(colour.look_up(block, torch.cat(tables)))
+            tables = [one.table(images[rows], argument[rows]) for one, rows in members if one.table]
+            by_row, kernel = torch.cat(tables), colour.look_up
         else:
-            ((operation, rows),) = members
-            kernel = operation.kernel
-            pieces.append(block if kernel is None else kernel(block, argument[rows]))
+            by_row, kernel = argument[start:stop], members[0][0].kernel or _leave
+        pieces.append(in_chunks(kernel, images[start:stop], by_row, growth=growth))
     return torch.cat(pieces)
+
+
+def _matrices(
+    members: list[tuple[Operation, slice]], argument: Tensor, size: Sequence[int]
+) -> Tensor:
+    """Matrices of neighbouring rows, which are sorted by motion. Returns (M, 2, 3) float64."""
+    start, stop = members[0][1].start, members[-1][1].stop
+    amount = argument.new_zeros(stop - start, len(geometry.MOTIONS))
+    for operation, rows in members:
+        column = geometry.MOTIONS.index(operation.name)
+        amount[rows.start - start : rows.stop - start, column] = argument[rows]
+    return geometry.matrices(amount, *size)
+
+
+def _leave(images: Tensor, argument: Tensor) -> Tensor:
+    return images
