@@ -35,8 +35,7 @@ class Draws:
     Args:
         seed: any integer.
         index: (B,) int64, the rows of the dataset that the samples are. Rows may repeat, and then
-        get
-            the same numbers: tell copies of a sample apart with `within`.
+            get the same numbers: tell copies of a sample apart with `within`.
         epoch: a counter that makes every pass over the data draw anew; >= 0.
 
     Raises:
@@ -143,7 +142,11 @@ class Draws:
     def uniform(
         self, name: str, low: float = 0.0, high: float = 1.0, *, shape: Sequence[int] = ()
     ) -> Tensor:
-        """Uniform on [low, high). Returns (B, *shape) float32."""
+        """Uniform on [low, high), where `high` itself can come of rounding unless `low` is 0.
+
+        Returns:
+            (B, *shape) float32.
+        """
         words = self._words(name, shape)
         unit: Tensor = (
             ((words >> 40) & ((1 << 24) - 1)).float() * float(_SINGLE)
@@ -253,7 +256,8 @@ class Draws:
     def _order(self, name: str) -> Tensor | npt.NDArray[np.int64]:
         words = self._named(self._own, name)
         if isinstance(words, Tensor):
-            return words.argsort(stable=True)
+            # With the sign bit turned, signed numbers lie in the order of the unsigned ones.
+            return (words ^ counter.signed(1 << 63)).argsort(stable=True)
         return np.asarray(words.argsort(kind="stable"))
 
 
