@@ -1,0 +1,1 @@
+"""Reading a user's data, splitting it, and bringing it onto one scale."""
