@@ -1,0 +1,269 @@
+"""Rows of table files into a task: numeric columns, or a column of images, and a target."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal.core.errors import InputError, nearest
+from vicinal.core.task import Kind
+from vicinal.data.assemble import Found
+from vicinal.data.builders import load_table, quiet
+from vicinal.data.columns import Column, Source, class_names, read_column, refuse_text
+from vicinal.data.images import read_images
+from vicinal.data.layout import TableFiles, counted, data_name, is_image, listed
+from vicinal.data.targets import find_target, read_target
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+#: What pandas calls the row numbers that it wrote beside the data.
+INDEX_COLUMNS = ("Unnamed: 0", "__index_level_0__", "")
+
+
+def read_table(
+    files: TableFiles,
+    *,
+    where: Path,
+    cache: Path,
+    target: str | None,
+    columns: Sequence[str] | None,
+    drop: Sequence[str],
+    image_size: int | None,
+    kind: Kind | None,
+) -> Found:
+    """The contents of table files.
+
+    Args:
+        files: to read.
+        where: the path that the user gave.
+        cache: a folder for copies, in use until this returns.
+        target: see `vicinal.data.read.read_task`, also for what follows.
+        columns: to predict from.
+        drop: to leave out.
+        image_size: side of the images.
+        kind: of task.
+
+    Raises:
+        InputError: something in them cannot be used.
+    """
+    paths = files.train + files.test
+    tables = [load_table(path, cache) for path in paths]
+    source = Source(str(where), paths, tuple(len(table) for table in tables))
+    notes = [*files.notes]
+    present = common_columns(tables, source, notes)
+    check_names(present, columns=columns, drop=drop, where=str(where))
+    present = [name for name in present if name not in drop]
+    declared = [name for name in present if class_names(tables[0], name)]
+    goal = find_target(target, present, declared=declared, where=str(where))
+    if columns is not None and goal in columns:
+        raise InputError(
+            f"{where}: column {goal} is to be predicted and cannot be an input as well"
+        )
+    used = [name for name in (columns or present) if name != goal and name not in drop]
+    pictures = [name for name in used if is_image_column(tables[0], name)]
+    if len(pictures) > 1:
+        raise InputError(
+            f"{where}: several columns hold images ({', '.join(pictures)}); name one with --columns"
+        )
+    modality = "image" if pictures else "tabular"
+    labels = read_target(read_column(tables, goal), kind, modality=modality, source=source)
+    notes.append(labels.note)
+    rows = sum(source.counts)
+    in_test = np.arange(rows) >= sum(source.counts[: len(files.train)])
+    read = np.ones(rows, dtype=bool)
+    shape: tuple[str, ...] = ()
+    if pictures:
+        rest = [name for name in used if name != pictures[0]]
+        if rest:
+            number = counted(len(rest), "column")
+            notes.append(f"ignored {number} beside the images: {listed(rest)}")
+        pixels = image_rows(tables, pictures[0])
+        images = read_images(pixels, root=files.root, name=source.row, image_size=image_size)
+        x: NDArray[Any] = images.x
+        read, notes = images.read, [*notes, *images.notes]
+    else:
+        x, shape = features(tables, used, source=source, in_test=in_test, notes=notes)
+    return Found(
+        name=data_name(where),
+        where=str(where),
+        modality="image" if pictures else "tabular",
+        x=x,
+        labels=labels,
+        in_test=in_test,
+        read=read,
+        columns=shape,
+        notes=tuple(notes),
+    )
+
+
+def common_columns(tables: Sequence[Dataset], source: Source, notes: list[str]) -> list[str]:
+    """The columns of the first file, which every other has to have as well.
+
+    Raises:
+        InputError: a file lacks some.
+    """
+    first = list(tables[0].column_names)
+    for table, file in zip(tables[1:], source.files[1:], strict=True):
+        lacking = [name for name in first if name not in table.column_names]
+        if lacking:
+            raise InputError(
+                f"{file}: lacks {counted(len(lacking), 'column')} that {source.files[0].name} has "
+                f"({listed(lacking)}); give both the same columns, or take the file away"
+            )
+        if extra := [name for name in table.column_names if name not in first]:
+            number = counted(len(extra), "column")
+            notes.append(f"ignored {number} only in {file.name}: {listed(extra)}")
+    numbered = [str(place) for place in range(len(first))]
+    if all(is_number(name) for name in first) and first != numbered:
+        raise InputError(
+            f"{source.files[0]}: the first line holds numbers ({listed(first, limit=4)}), "
+            "not the names of the columns; add a line with names"
+        )
+    if index := [name for name in first if name in INDEX_COLUMNS]:
+        notes.append(f"ignored the row numbers in column {index[0]!r}")
+    return [name for name in first if name not in INDEX_COLUMNS]
+
+
+def is_number(name: str) -> bool:
+    """Whether the name of a column is a number."""
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
+
+
+def check_names(
+    present: Sequence[str], *, columns: Sequence[str] | None, drop: Sequence[str], where: str
+) -> None:
+    """Refuse names of columns that do not exist."""
+    for option, names in (("--columns", columns or ()), ("--drop", drop)):
+        for name in names:
+            if name not in present:
+                offer = nearest(name, present)
+                raise InputError(f"{where}: there is no column {name!r} for {option}; {offer}")
+
+
+def is_image_column(table: Dataset, name: str) -> bool:
+    """Whether a column holds images: as the datasets library stores them, as bytes, or as paths."""
+    import datasets
+
+    feature = table.features[name]
+    if isinstance(feature, datasets.Image):
+        return True
+    if isinstance(feature, dict):
+        return "bytes" in feature and set(feature) <= {"bytes", "path"}
+    if not isinstance(feature, datasets.Value):
+        return False
+    if "string" in feature.dtype:
+        return is_image(Path(str(first_value(table, name) or "")))
+    if "binary" in feature.dtype:
+        return is_picture(first_value(table, name) or b"")
+    return False
+
+
+def first_value(table: Dataset, name: str, look: int = 1000) -> Any:
+    """The first value of a column that is given, among the first rows."""
+    return next((value for value in table[:look][name] if value is not None), None)
+
+
+def is_picture(content: bytes) -> bool:
+    """Whether bytes are those of an image file."""
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(io.BytesIO(content)):
+            return True
+    except PIL.UnidentifiedImageError:
+        return False
+
+
+def image_rows(tables: Sequence[Dataset], name: str) -> Dataset:
+    """The images of all files in one undecoded column `image`."""
+    import datasets
+
+    with quiet():
+        columns = [
+            table.select_columns([name]).cast_column(name, datasets.Image(decode=False))
+            for table in tables
+        ]
+        rows = datasets.concatenate_datasets(columns)
+        return rows if name == "image" else rows.rename_column(name, "image")
+
+
+def features(
+    tables: Sequence[Dataset],
+    names: Sequence[str],
+    *,
+    source: Source,
+    in_test: NDArray[np.bool_],
+    notes: list[str],
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """The numeric columns.
+
+    Returns:
+        (N, D) float32 with NaN where a value is missing, and the names of the D columns.
+
+    Raises:
+        InputError: a column holds text, infinite or overlarge values, or none is left.
+    """
+    read: list[tuple[str, NDArray[np.float32]]] = []
+    texts: list[tuple[Column, int]] = []
+    missing: list[str] = []
+    empty: list[str] = []
+    for name in names:
+        column = read_column(tables, name)
+        if column.form == "other":
+            texts.append((column, 0))
+            continue
+        values, wrong = column.parsed()
+        if wrong is not None:
+            texts.append((column, wrong))
+            continue
+        if np.isnan(values[~in_test]).all():
+            empty.append(name)
+            continue
+        if column.texts is not None:
+            notes.append(f"column {name} holds numbers as text, which are read as numbers")
+        if count := int(np.isnan(values).sum()):
+            missing.append(f"{count:,} in {name}")
+        if column.form == "integer" and counts_rows(values[~in_test]):
+            notes.append(f"column {name} counts the rows; if it says no more, use --drop {name}")
+        read.append((name, single(values, name, source)))
+    if texts:
+        raise refuse_text(texts, source)
+    if empty:
+        notes.append(f"ignored {counted(len(empty), 'column')} without values: {listed(empty)}")
+    if missing:
+        notes.append(f"missing values, filled with the training mean: {listed(missing)}")
+    if not read:
+        raise InputError(f"{source.name}: no column is left to predict from; give numeric columns")
+    return np.stack([values for _, values in read], axis=1), tuple(name for name, _ in read)
+
+
+def counts_rows(values: NDArray[np.float64]) -> bool:
+    """Whether each value is one more than the value before."""
+    return len(values) > 2 and bool((np.diff(values) == 1).all())
+
+
+def single(values: NDArray[np.float64], name: str, source: Source) -> NDArray[np.float32]:
+    """A column in single precision.
+
+    Raises:
+        InputError: a value is infinite, or becomes so.
+    """
+    largest = np.finfo(np.float32).max
+    wrong = np.flatnonzero(~(np.abs(values) <= largest) & ~np.isnan(values))
+    if len(wrong):
+        what = "infinite" if np.isinf(values[wrong]).all() else "infinite or beyond 3.4e38"
+        raise InputError(
+            f"{source.name}: column {name} is {what} in {source.rows(wrong)}; "
+            f"correct these values, or leave the column out with --drop {name}"
+        )
+    return values.astype(np.float32)
