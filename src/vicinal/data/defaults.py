@@ -1,0 +1,121 @@
+"""What to train with when a user says nothing: chosen from the data, with the reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from vicinal.core.task import Task
+
+Optimiser = Literal["sgd", "adamw"]
+
+#: Optimiser steps and samples in all that a small network needs to come near its best.
+STEPS = {"image": 600, "tabular": 1000}
+EPOCHS = {"image": (10, 60), "tabular": (20, 100)}
+BATCHES = (16, 128)
+#: Parts of model names whose networks have no convolutions to speak of, and want AdamW.
+ATTENTION = ("vit", "deit", "swin", "mixer", "former", "beit", "cait", "eva")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a task is trained.
+
+    model: a name that `vicinal.models` knows.
+    crop: pixels by which an image is padded before it is cut at random; 0 for tables.
+    flip: whether images are mirrored at random.
+    optimiser: `sgd` with Nesterov momentum of 0.9, or `adamw`; the learning rate is the highest of
+        its schedule.
+    reasons: a short sentence for each choice, to be shown to the user.
+    """
+
+    model: str
+    crop: int
+    flip: bool
+    epochs: int
+    batch_size: int
+    optimiser: Optimiser
+    learning_rate: float
+    weight_decay: float
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def choose(task: Task, train_size: int, *, model: str | None = None) -> Choices:
+    """What to train a task with.
+
+    Args:
+        task: the data.
+        train_size: rows that are trained on, > 0.
+        model: the model that the user wants; its optimiser and learning rate depend on it.
+    """
+    if train_size < 1:
+        raise ValueError(f"train_size must be positive, got {train_size}")
+    image = task.modality == "image"
+    network = model or ("small-resnet" if image else "mlp")
+    padding = max(1, round(min(task.x.shape[-2:]) / 8)) if image else 0
+    batch = batch_size(train_size)
+    epochs = epochs_for(train_size, batch, task.modality)
+    optimiser, rate, decay = optimisation(network, batch, task.modality)
+    choices = Choices(
+        model=network,
+        crop=padding,
+        flip=image and task.mirrors,
+        epochs=epochs,
+        batch_size=batch,
+        optimiser=optimiser,
+        learning_rate=rate,
+        weight_decay=decay,
+    )
+    return replace(choices, reasons=dict(reasons(choices, task, train_size, given=bool(model))))
+
+
+def batch_size(train_size: int) -> int:
+    """A power of two with some twenty batches an epoch, from 16 to 128 and never above the data."""
+    low, high = BATCHES
+    wanted = 1 << int(math.log2(max(1, train_size / 20)))
+    return min(train_size, max(low, min(high, wanted)))
+
+
+def epochs_for(train_size: int, batch: int, modality: str) -> int:
+    """As many passes as give the steps that a small network needs, within limits."""
+    low, high = EPOCHS[modality]
+    steps_an_epoch = max(1, train_size // batch)
+    return max(low, min(high, math.ceil(STEPS[modality] / steps_an_epoch)))
+
+
+def optimisation(model: str, batch: int, modality: str) -> tuple[Optimiser, float, float]:
+    """Optimiser, highest learning rate and weight decay that suit a kind of network."""
+    if modality == "tabular":
+        return "adamw", 2e-3, 1e-2
+    if any(part in model.lower() for part in ATTENTION):
+        return "adamw", rounded(1e-3 * math.sqrt(batch / 128)), 5e-2
+    return "sgd", rounded(0.1 * batch / 128), 5e-4
+
+
+def rounded(rate: float) -> float:
+    """Two digits, as one would write it."""
+    return float(f"{rate:.2g}")
+
+
+def reasons(
+    choices: Choices, task: Task, train_size: int, *, given: bool
+) -> Iterator[tuple[str, str]]:
+    """Why each choice was made."""
+    image = task.modality == "image"
+    yield "model", "as asked for" if given else f"small and fast, for {task.modality} data"
+    if image:
+        yield "crop", f"an eighth of the side of {min(task.x.shape[-2:])} pixels"
+        mirrored = "keeps its meaning" if choices.flip else "may mean something else"
+        yield "flip", f"a mirror image {mirrored}"
+    else:
+        yield "crop", "tables are not cropped"
+        yield "flip", "tables are not mirrored"
+    steps = max(1, train_size // choices.batch_size)
+    yield "batch_size", f"{steps:,} batches an epoch from {train_size:,} training rows"
+    yield "epochs", f"{choices.epochs * steps:,} optimiser steps in all"
+    kind = "convolutional networks" if choices.optimiser == "sgd" else "networks with attention"
+    yield "optimiser", f"usual for {kind if image else 'tables'}"
+    yield "learning_rate", "usual for the optimiser, at this batch size"
+    yield "weight_decay", "usual for the optimiser"
