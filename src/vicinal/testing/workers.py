@@ -57,6 +57,8 @@ def augmented_in_workers(
     with warnings.catch_warnings():
         # Python 3.12 warns of any fork beside threads, and torch has threads.
         warnings.simplefilter("ignore", DeprecationWarning)
+        # torch warns of more workers than processors.
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
         return list(loader)
 
 
