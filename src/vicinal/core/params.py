@@ -93,8 +93,11 @@ class Params(Rows):
             # Arrow has no bfloat16: its bits travel as int16, its name beside them.
             raw = values.view(torch.int16) if tensor.dtype == torch.bfloat16 else values
             column: Any = pa.array(raw.numpy())
-            for size in reversed(tensor.shape[1:]):
-                column = pa.FixedSizeListArray.from_arrays(column, size)
+            if 0 in tensor.shape[1:]:
+                column = pa.nulls(len(tensor))  # Arrow has no lists of size 0
+            else:
+                for size in reversed(tensor.shape[1:]):
+                    column = pa.FixedSizeListArray.from_arrays(column, size)
             columns.append(column)
             facts = {"dtype": str(tensor.dtype).removeprefix("torch."), "shape": tensor.shape[1:]}
             fields.append(pa.field(name, column.type, metadata={"tensor": json.dumps(facts)}))
@@ -107,10 +110,13 @@ class Params(Rows):
         tensors = {}
         for field in table.schema:
             facts = json.loads(field.metadata[b"tensor"])
+            dtype = getattr(torch, facts["dtype"])
+            if 0 in facts["shape"]:
+                tensors[field.name] = torch.empty(len(table), *facts["shape"], dtype=dtype)
+                continue
             column = table.column(field.name).combine_chunks()
             for _ in facts["shape"]:
                 column = column.flatten()
-            dtype = getattr(torch, facts["dtype"])
             values = torch.from_numpy(column.to_numpy(zero_copy_only=False).copy())
             values = values.view(dtype) if dtype == torch.bfloat16 else values.to(dtype)
             tensors[field.name] = values.view(len(table), *facts["shape"])
