@@ -43,6 +43,10 @@ def test_other_separators_are_seen_in_the_header(load, mark):
     assert load(f"\ufeffa{mark}b\n1{mark}2\n", ".csv")[:] == {"a": [1], "b": [2]}
 
 
+def test_spaces_after_a_comma_and_windows_line_ends_belong_to_nothing(load):
+    assert load('a, b c, y\r\n1, 2, "u, v"\r\n', ".csv")[:] == {"a": [1], "b c": [2], "y": ["u, v"]}
+
+
 def test_a_float_after_many_integers_makes_the_column_float(load):
     values = [*range(20_000), 0.5]
     assert load("a\n" + "\n".join(map(str, values)), ".csv")["a"][-1] == 0.5

@@ -143,6 +143,7 @@ def test_an_embedded_name_means_the_same_everywhere(folder, pets, monkeypatch):
     [
         ("digit", "digit: no such file, folder or embedded data; did you mean digits"),
         ("nowhere/at/all", "nowhere/at/all: no such file, folder or embedded data"),
+        ("", "no data given; give a folder, a table, or one of digits, breast_cancer"),
         ("photo", "no such file.*did you mean photos"),
         ("photos/cat", "no such file.*did you mean cats"),
     ],

@@ -125,7 +125,12 @@ def build_csv(path: Path, cache: Path) -> Dataset:
     from datasets.packaged_modules.csv.csv import Csv
 
     # Without `index_col`, rows that are longer than the header would shift every column by one.
-    options: dict[str, Any] = {"sep": separator(path), "chunksize": WHOLE, "index_col": False}
+    options: dict[str, Any] = {
+        "sep": separator(path),
+        "skipinitialspace": True,
+        "chunksize": WHOLE,
+        "index_col": False,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         warnings.simplefilter("error", pd.errors.DtypeWarning)

@@ -89,6 +89,8 @@ def check_exists(path: Path, given: str) -> None:
     Raises:
         InputError: there is no such file or folder, or it may not be looked at.
     """
+    if not given:
+        raise InputError(f"no data given; give a folder, a table, or one of {', '.join(EMBEDDED)}")
     try:
         if path.exists():
             return
