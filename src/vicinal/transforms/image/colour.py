@@ -96,7 +96,6 @@ def equalize_table(images: Tensor) -> Tensor:
     step = (flat.shape[2] - counts.gather(2, brightest)).div(255, rounding_mode="floor")
     below = torch.cat([torch.zeros_like(step), up_to[:, :, :-1]], dim=2)
     spread = (below + step // 2).div(step.clamp(min=1), rounding_mode="floor").clamp(0, 255)
-    spread[:, :, 0] = 0
     same = torch.arange(256, dtype=torch.int32, device=images.device)
     return torch.where(step > 0, spread, same).to(torch.uint8)
 
