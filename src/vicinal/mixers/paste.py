@@ -152,8 +152,9 @@ def boxes(kept: Tensor, centre: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor,
         start and stop, both (B, R) int64.
     """
     size = torch.tensor(sizes, device=kept.device)
-    # As in the authors' code the side is cut to whole pixels, and then each half again.
-    side = ((1 - kept).pow(1 / len(sizes))[:, None] * size).long()
+    # As in the authors' code the side is cut to whole pixels, and then each half again. In float64:
+    # where a side comes close to a whole number, float32 rounds as the device likes.
+    side = ((1 - kept.double()).pow(1 / len(sizes))[:, None] * size).long()
     half = side // 2
     return (centre - half).clamp(min=0), (centre + half).minimum(size)
 
