@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vicinal.core.batch import Batch
-from vicinal.core.method import Learner, Method, Part, Phase, Setting, Stream
+from vicinal.core.method import Learner, Method, Part, Phase, Sampler, Setting, Stream
 from vicinal.core.target import ClassTarget, RegressionTarget, Target
 from vicinal.data.sampling import endless_batches, set_apart
 
@@ -68,7 +69,9 @@ def train(
     rows: Tensor,
     batch_size: int,
     epochs: int,
+    parts: Mapping[Part, Tensor] | None = None,
     observe: Callable[[Learner, Progress], None] | None = None,
+    state: Mapping[str, Any] | None = None,
 ) -> tuple[Learner, Progress]:
     """Train a method for as many steps as every other arm.
 
@@ -79,29 +82,51 @@ def train(
         rows: (M,) int64 training rows, on the host.
         batch_size: of a stream of relative size 1.
         epochs: passes over all training rows that the steps amount to.
+        parts: rows that come with the data for a part, unlabelled ones say; the method sets none of
+            `rows` apart for it then.
         observe: called after each nominal epoch.
+        state: of a learner, as `observe` could save it; training goes on from there.
 
     Raises:
-        TrainingFailed: the loss is not a finite number.
-        ValueError: the method refuses the model or the task.
+        TrainingFailed: the loss is not a finite number, or there are too few rows.
+        ValueError: the method refuses the model or the task, or its phases and streams do not
+            fit together.
     """
-    learner = method.start(setting)
-    parts = divide(method, rows, examples.y, seed=setting.seed)
+    if setting.steps % epochs:
+        raise ValueError(f"{setting.steps} steps do not make {epochs} equal epochs")
     steps_an_epoch = setting.steps // epochs
+    spans = _spans(method.phases(), setting.steps)
+    learner = method.start(setting)
+    divided = divide(method, rows, examples.y, seed=setting.seed, parts=parts)
     progress = Progress(0, epochs, {}, 0.0)
     reports: list[Mapping[str, Tensor]] = []
     begin = time.perf_counter()
-    for phase, steps in _spans(method.phases(), setting.steps):
-        method.enter(learner, phase)
+    for phase, first, last in spans:
+        learner.phase = phase.name
         for network in learner.networks.values():
             network.train()
+        method.enter(learner, phase, last - first)
+        if state is not None:
+            if state["step"] > last:
+                continue
+            learner.load_state_dict(state)
+            progress.epoch = learner.step // steps_an_epoch
+            state = None
         streams = {
-            name: _batches(stream, parts, examples, batch_size, seed=setting.seed)
+            name: _batches(
+                stream, divided, examples, batch_size, seed=setting.seed, step=learner.step
+            )
             for name, stream in phase.streams.items()
         }
-        for _ in range(steps):
-            reports.append(method.step(learner, {name: next(s) for name, s in streams.items()}))
+        for _ in range(learner.step, last):
+            report = method.step(learner, {name: next(s) for name, s in streams.items()})
+            reports.append({name: value.detach() for name, value in report.items()})
             learner.step += 1
+            if learner.updates["model"] > learner.step:
+                raise RuntimeError(
+                    f"{type(method).__name__} took {learner.updates['model']} optimiser steps in "
+                    f"{learner.step} steps of training: every arm has the same number"
+                )
             if learner.step % steps_an_epoch == 0:
                 _close_epoch(progress, reports)
                 progress.seconds += time.perf_counter() - begin
@@ -111,27 +136,57 @@ def train(
     return learner, progress
 
 
-def divide(method: Method, rows: Tensor, y: Tensor, *, seed: int) -> dict[Part, Tensor]:
-    """The training rows by part. For one share, every arm sets the same rows apart."""
-    parts: dict[Part, Tensor] = {}
-    stays = rows
+def divide(
+    method: Method,
+    rows: Tensor,
+    y: Tensor,
+    *,
+    seed: int,
+    parts: Mapping[Part, Tensor] | None = None,
+) -> dict[Part, Tensor]:
+    """The training rows by part. For one share, every arm sets the same rows apart.
+
+    Args:
+        method: says what it wants set apart.
+        rows: (M,) int64 training rows, on the host.
+        y: (N,) the labels of all rows of the dataset; classes are divided alike.
+        seed: of the trial.
+        parts: rows that come with the data for a part.
+
+    Raises:
+        TrainingFailed: there are too few rows.
+        ValueError: the shares leave nothing to train on, or a row is in two parts.
+    """
+    divided = dict(parts or {})
+    stays, left = rows, 1.0
     for part, share in method.apart.items():
+        if part in divided:
+            continue
+        if not 0 < share < left:
+            raise ValueError(f"the share of {part} must be above 0 and below {left}, got {share}")
         labels = None if y.is_floating_point() else y.cpu()[stays]
-        stays, parts[part] = set_apart(stays, share, seed=seed, labels=labels)
-    parts["train"] = stays
-    return parts
+        stays, divided[part] = set_apart(stays, share / left, seed=seed, labels=labels)
+        left -= share
+    divided["train"] = stays
+    for part, some in divided.items():
+        if not len(some):
+            raise TrainingFailed(
+                f"{len(rows)} training rows are too few for {type(method).__name__}: "
+                f"none is left for its {part} part"
+            )
+    together = torch.cat(list(divided.values())).tolist()
+    if len(set(together)) < len(together):
+        raise ValueError(f"a row is in two of the parts {', '.join(divided)}")
+    return divided
 
 
-def _spans(phases: tuple[Phase, ...], steps: int) -> Iterator[tuple[Phase, int]]:
-    """Each phase with its number of steps, which add up to all steps."""
-    done, share = 0, 0.0
-    for phase in phases:
-        share += phase.share
-        until = round(share * steps)
-        yield phase, until - done
-        done = until
-    if done != steps:
-        raise ValueError(f"the shares of the phases must sum to 1, got {share}")
+def _spans(phases: tuple[Phase, ...], steps: int) -> list[tuple[Phase, int, int]]:
+    """Each phase with the steps before it and the steps after it."""
+    ends = [0.0, *itertools.accumulate(phase.share for phase in phases)]
+    if not math.isclose(ends[-1], 1.0):
+        raise ValueError(f"the shares of the phases must sum to 1, got {ends[-1]}")
+    at = [round(end * steps) for end in ends]
+    return list(zip(phases, at[:-1], at[1:], strict=True))
 
 
 def _batches(
@@ -141,25 +196,59 @@ def _batches(
     batch_size: int,
     *,
     seed: int,
+    step: int,
 ) -> Iterator[Batch]:
+    """What arrives from a step on: at every step the same, however training got there."""
+    if stream.part not in parts:
+        raise ValueError(f"a stream wants the part {stream.part!r}, which nothing sets apart")
+    labelled = stream.part != "unlabelled"
     size = max(1, round(batch_size * stream.relative_size))
-    batches = endless_batches(parts[stream.part], size, seed=seed)
-    for _ in range(stream.ahead):
-        next(batches)
-    for epoch, rows in batches:
-        yield examples.batch(rows, epoch=epoch, labelled=stream.part != "unlabelled")
+    rows = parts[stream.part]
+    batches = (
+        endless_batches(rows, size, seed=seed)
+        if stream.sampler is None
+        else _sampled(
+            stream.sampler, rows, size, examples.y.cpu()[rows] if labelled else None, seed
+        )
+    )
+    pool = examples.batch(rows, epoch=0, labelled=labelled) if stream.pooled else None
+    for epoch, some in itertools.islice(batches, step + stream.ahead, None):
+        batch = examples.batch(some, epoch=epoch, labelled=labelled)
+        yield batch if pool is None else batch.replace(pool=pool)
+
+
+def _sampled(
+    sampler: Sampler, rows: Tensor, size: int, labels: Tensor | None, seed: int
+) -> Iterator[tuple[int, Tensor]]:
+    """The epochs of a method's own sampler, without end. Yields the epoch and a batch's rows."""
+    for epoch in itertools.count():
+        batches = sampler(rows, size, seed=seed, epoch=epoch, labels=labels)
+        if not batches or not torch.isin(torch.cat(list(batches)), rows).all():
+            raise ValueError("a sampler must give rows of its own part, and at least one batch")
+        for batch in batches:
+            yield epoch, batch
 
 
 def _close_epoch(progress: Progress, reports: list[Mapping[str, Tensor]]) -> None:
-    """Average what the steps reported, in one transfer from the device."""
+    """Average what the steps reported, in one transfer from the device.
+
+    An epoch in which nothing was reported under a name has NaN there, so that every curve has a
+    value an epoch.
+    """
     names = list(dict.fromkeys(name for report in reports for name in report))
+    means: dict[str, float] = {}
+    if names:
+        columns = [[report[name].float() for report in reports if name in report] for name in names]
+        values = torch.stack([torch.stack(column).mean() for column in columns]).tolist()
+        means = {f"train {name}": value for name, value in zip(names, values, strict=True)}
     progress.epoch += 1
-    for name in names:
-        values = torch.stack([report[name].float() for report in reports if name in report])
-        mean = values.mean().item()
+    for name, mean in means.items():
         if not math.isfinite(mean):
             raise TrainingFailed(
                 f"the {name} is {mean} in epoch {progress.epoch}: try a lower --learning-rate"
             )
-        progress.curves.setdefault(f"train {name}", []).append(mean)
+    for name in (*progress.curves, *means):
+        curve = progress.curves.setdefault(name, [math.nan] * (progress.epoch - 1))
+        if len(curve) < progress.epoch:
+            curve.append(means.get(name, math.nan))
     reports.clear()
