@@ -169,14 +169,12 @@ def _compare(given: dict[str, Any], config: str | None) -> int:
                 interrupted = True
             except WorkersLost as error:
                 lost = str(error)
-        outcome = conclude(comparison.run, board.records)
-        show_outcome(console, outcome)
         if board.records:
-            _, _, gallery = store.last_run()
+            outcome = conclude(comparison.run, board.records)
+            show_outcome(console, outcome)
             path = comparison.out / REPORT
-            save_report(path, outcome, gallery)
-        show_usage(console, outcome)
-        if board.records:
+            save_report(path, outcome, store.last_run()[2])
+            show_usage(console, outcome)
             console.print(f"\nreport: {path}", highlight=False, soft_wrap=True)
     if interrupted:
         console.print(

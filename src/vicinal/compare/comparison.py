@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import shutil
@@ -19,7 +20,8 @@ from vicinal.compare.records import Gallery, RunRecord, TrialRecord
 from vicinal.compare.request import Request
 from vicinal.compare.statistics import Verdict, judge
 from vicinal.compare.store import Store
-from vicinal.compare.trial import Arena, Trial
+from vicinal.compare.training import train
+from vicinal.compare.trial import Arena, Trial, deterministic
 from vicinal.compare.usage import Usage, usage
 from vicinal.core.errors import InputError
 from vicinal.core.task import Task
@@ -31,6 +33,8 @@ USUAL = "none,mixup,cutmix,manifold_mixup,cutout,randaugment,trivialaugment,augm
 REPORT = "report.html"
 #: Below this the results of a run may not fit.
 FREE_BYTES = 64 << 20
+#: Rows of the one step that every arm takes before training.
+REHEARSED_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -161,15 +165,27 @@ def _key(ground: Ground, arm: Arm, seed: int, fold: int) -> str:
 
 
 def _rehearse(ground: Ground, arms: Sequence[Arm]) -> None:
-    """Start every arm once, so that a model that lacks something is refused now."""
-    arena = Arena(ground.task, ground.splits[0], ground.recipe, seed=0)
-    for arm in arms:
-        try:
-            arm.method().start(arena.setting)
-        except InputError:
-            raise
-        except ValueError as error:
-            raise InputError(f"{arm.label} with {ground.recipe.model}: {error}") from None
+    """Let every arm take one step, so that what cannot be trained is refused now."""
+    split = ground.splits[0]
+    with deterministic(0, ground.recipe.threads):
+        arena = Arena(ground.task, split, ground.recipe, seed=0)
+        setting = dataclasses.replace(arena.setting, steps=1)
+        size = min(arena.batch_size, REHEARSED_ROWS)
+        for arm in arms:
+            try:
+                train(
+                    arm.method(),
+                    setting,
+                    arena.examples,
+                    rows=split.train,
+                    batch_size=size,
+                    epochs=1,
+                )
+            except InputError:
+                raise
+            except (ValueError, TypeError, RuntimeError) as error:
+                line = " ".join(str(error).split())
+                raise InputError(f"{arm.label} with {ground.recipe.model}: {line}") from None
 
 
 def run_comparison(
