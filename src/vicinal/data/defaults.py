@@ -11,9 +11,10 @@ from vicinal.core.task import Task
 
 Optimiser = Literal["sgd", "adamw"]
 
-#: Optimiser steps and samples in all that a small network needs to come near its best.
-STEPS = {"image": 600, "tabular": 1000}
-EPOCHS = {"image": (10, 60), "tabular": (20, 100)}
+#: Optimiser steps in all that a small network needs to come near its best. On small tables more do
+#: harm: on `diabetes` a perceptron explains 28 % of the variance after 220 and 21 % after 440.
+STEPS = {"image": 600, "tabular": 250}
+EPOCHS = {"image": (10, 60), "tabular": (10, 60)}
 BATCHES = (16, 128)
 #: Parts of model names whose networks have no convolutions to speak of, and want AdamW.
 ATTENTION = ("vit", "deit", "swin", "mixer", "former", "beit", "cait", "eva")
@@ -88,7 +89,7 @@ def epochs_for(train_size: int, batch: int, modality: str) -> int:
 def optimisation(model: str, batch: int, modality: str) -> tuple[Optimiser, float, float]:
     """Optimiser, highest learning rate and weight decay that suit a kind of network."""
     if modality == "tabular":
-        return "adamw", 2e-3, 1e-2
+        return "adamw", 1e-3, 1e-2
     if any(part in model.lower() for part in ATTENTION):
         return "adamw", rounded(1e-3 * math.sqrt(batch / 128)), 5e-2
     return "sgd", rounded(0.1 * batch / 128), 5e-4
