@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.core.errors import InputError, nearest
-from vicinal.core.task import Kind
+from vicinal.core.task import Kind, Modality
 from vicinal.data.assemble import Found
 from vicinal.data.builders import load_table, quiet
 from vicinal.data.columns import Column, Source, class_names, read_column, refuse_text
@@ -57,49 +58,53 @@ def read_table(
     source = Source(str(where), paths, tuple(len(table) for table in tables))
     notes = [*files.notes]
     present = common_columns(tables, source, notes)
-    check_names(present, columns=columns, drop=drop, where=str(where))
+    check_names(present, columns=columns, drop=drop, where=source.name)
     present = [name for name in present if name not in drop]
     declared = [name for name in present if class_names(tables[0], name)]
-    goal = find_target(target, present, declared=declared, where=str(where))
-    if columns is not None and goal in columns:
+    goal = find_target(target, present, declared=declared, where=source.name)
+    inputs = [name for name in (columns or present) if name in present and name != goal]
+    if goal in (columns or ()):
         raise InputError(
             f"{where}: column {goal} is to be predicted and cannot be an input as well"
         )
-    used = [name for name in (columns or present) if name != goal and name not in drop]
-    pictures = [name for name in used if is_image_column(tables[0], name)]
-    if len(pictures) > 1:
-        raise InputError(
-            f"{where}: several columns hold images ({', '.join(pictures)}); name one with --columns"
-        )
-    modality = "image" if pictures else "tabular"
+    picture = image_column(tables[0], inputs, where=source.name)
+    modality: Modality = "tabular" if picture is None else "image"
     labels = read_target(read_column(tables, goal), kind, modality=modality, source=source)
     notes.append(labels.note)
-    rows = sum(source.counts)
-    in_test = np.arange(rows) >= sum(source.counts[: len(files.train)])
-    read = np.ones(rows, dtype=bool)
-    shape: tuple[str, ...] = ()
-    if pictures:
-        rest = [name for name in used if name != pictures[0]]
-        if rest:
-            number = counted(len(rest), "column")
-            notes.append(f"ignored {number} beside the images: {listed(rest)}")
-        pixels = image_rows(tables, pictures[0])
-        images = read_images(pixels, root=files.root, name=source.row, image_size=image_size)
-        x: NDArray[Any] = images.x
-        read, notes = images.read, [*notes, *images.notes]
-    else:
-        x, shape = features(tables, used, source=source, in_test=in_test, notes=notes)
-    return Found(
+    rows = np.arange(sum(source.counts))
+    in_test = rows >= sum(source.counts[: len(files.train)])
+    found = Found(
         name=data_name(where),
-        where=str(where),
-        modality="image" if pictures else "tabular",
-        x=x,
+        where=source.name,
+        modality=modality,
+        x=np.empty(0),
         labels=labels,
         in_test=in_test,
-        read=read,
-        columns=shape,
-        notes=tuple(notes),
+        read=rows >= 0,
     )
+    if picture is None:
+        x, names = features(tables, inputs, source=source, in_test=in_test, notes=notes)
+        return replace(found, x=x, columns=names, notes=tuple(notes))
+    if others := [name for name in inputs if name != picture]:
+        number = counted(len(others), "column")
+        notes.append(f"ignored {number} beside the images: {listed(others)}")
+    pixels = image_rows(tables, picture)
+    images = read_images(pixels, root=files.root, name=source.row, image_size=image_size)
+    return replace(found, x=images.x, read=images.read, notes=(*notes, *images.notes))
+
+
+def image_column(table: Dataset, names: Sequence[str], *, where: str) -> str | None:
+    """The column that holds images, if there is one.
+
+    Raises:
+        InputError: there are several.
+    """
+    found = [name for name in names if is_image_column(table, name)]
+    if len(found) > 1:
+        raise InputError(
+            f"{where}: several columns hold images ({', '.join(found)}); name one with --columns"
+        )
+    return found[0] if found else None
 
 
 def common_columns(tables: Sequence[Dataset], source: Source, notes: list[str]) -> list[str]:
