@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vicinal.core.augmentation import Transform
+from vicinal.core.batch import Batch
+from vicinal.core.draws import Draws
+from vicinal.core.params import Params
+from vicinal.latent.at_layer import AtLayer
+from vicinal.mixers.interpolate import Mixup, MixupParams
+from vicinal.mixers.paste import CutMix, box_mask
+
+LAYERS = ("", "first", "second", "third")
+
+
+class Chain(nn.Module):
+    """Three linear layers, with an activation between them or without."""
+
+    def __init__(self, activation: type[nn.Module] = nn.Identity) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Linear(4, 16), nn.Linear(16, 16)
+        self.third = nn.Linear(16, 3)
+        self.activation = activation()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.activation(self.first(x))
+        output: Tensor = self.third(self.activation(self.second(x)))
+        return output
+
+
+@pytest.fixture(autouse=True)
+def _own_random_state() -> Iterator[None]:
+    with torch.random.fork_rng():
+        yield
+
+
+def samples(count: int = 8, *shape: int) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(count, *(shape or (4,)), generator=generator)
+    return Batch.of(x, torch.arange(count) % 3)
+
+
+def at(
+    layer: str, model: nn.Module, batch: Batch, *, seed: int = 0
+) -> tuple[Tensor, Batch, Params]:
+    return AtLayer(Mixup(), layer).forward(model, batch, Draws(seed, batch.index))
+
+
+def test_in_a_linear_network_it_does_not_matter_where_samples_are_mixed() -> None:
+    model, batch = Chain(), samples()
+    outputs = [at(layer, model, batch)[0] for layer in LAYERS]
+    for output in outputs[1:]:
+        torch.testing.assert_close(output, outputs[0])
+    assert not torch.allclose(outputs[0], model(batch.x))
+
+
+def test_in_a_network_with_relu_it_does_matter_from_the_first_relu_on() -> None:
+    model, batch = Chain(nn.ReLU), samples()
+    at_input, at_first, at_second, at_third = (at(layer, model, batch)[0] for layer in LAYERS)
+    torch.testing.assert_close(at_first, at_input)
+    assert not torch.allclose(at_second, at_input, atol=1e-3)
+    assert not torch.allclose(at_third, at_second, atol=1e-3)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_target_belongs_to_what_was_mixed(layer: str) -> None:
+    model, batch = Chain(nn.ReLU), samples()
+    _, mixed, params = at(layer, model, batch)
+    assert isinstance(params, MixupParams)
+    assert batch.target is not None
+    assert mixed.target is not None
+    expected = batch.target.mix(batch.target[params.partner], params.kept)
+    assert mixed.target.equal(expected)
+    assert torch.equal(mixed.index, batch.index)
+
+
+def test_a_hidden_mixture_is_of_the_layers_own_outputs() -> None:
+    model, batch = Chain(nn.ReLU), samples()
+    output, _, params = at("second", model, batch)
+    assert isinstance(params, MixupParams)
+    hidden = model.second(model.first(batch.x).relu())
+    kept = params.kept[:, None]
+    mixed = kept * hidden + (1 - kept) * hidden[params.partner]
+    torch.testing.assert_close(output, model.third(mixed.relu()))
+
+
+def test_gradients_flow_through_both_halves_of_a_mixture() -> None:
+    model, batch = Chain(nn.ReLU), samples()
+    x = batch.x.clone().requires_grad_()
+    output, _, params = at("first", model, batch.replace(x=x))
+    assert isinstance(params, MixupParams)
+    (slope,) = torch.autograd.grad(output[0].sum(), x)
+    reached = set(slope.abs().sum(dim=1).nonzero().flatten().tolist())
+    assert reached == {0, int(params.partner[0])}
+
+
+def test_normalisation_before_the_layer_sees_clean_statistics_and_after_it_mixed_ones() -> None:
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    batch = samples(64)
+    batch = batch.replace(x=batch.x * 3 + 2)
+    clean = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    clean.load_state_dict(model.state_dict())
+    clean(batch.x)
+    at("1", model, batch)
+    assert torch.equal(model[0].running_mean, clean[0].running_mean)
+    assert torch.equal(model[0].running_var, clean[0].running_var)
+    # A mixture of two independent samples varies less than either.
+    assert (model[2].running_var < clean[2].running_var).all()
+
+
+def test_cutmix_pastes_parts_of_feature_maps() -> None:
+    torch.manual_seed(4)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(128, 3))
+    batch = samples(6, 1, 8, 8)
+    output, mixed, params = AtLayer(CutMix(), "0").forward(model, batch, Draws(0, batch.index))
+    maps = model[0](batch.x)
+    inside = box_mask(params.start, params.stop, (8, 8))[:, None]
+    pasted = torch.where(inside, maps[params.partner], maps)
+    torch.testing.assert_close(output, model[2](pasted.flatten(1)))
+    shares = inside.float().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(mixed.target.weights[:, 1], shares)
+
+
+def test_the_layer_s_draws_are_the_batch_s() -> None:
+    model, batch = Chain(), samples()
+    first, again, other = (at("first", model, batch, seed=seed)[0] for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_nothing_is_left_on_the_model(layer: str) -> None:
+    model, batch = Chain(nn.ReLU), samples()
+    before = model(batch.x)
+    at(layer, model, batch)
+    assert torch.equal(model(batch.x), before)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+@dataclass(frozen=True)
+class NoParams(Params):
+    index: Tensor
+
+
+class Failing(Transform):
+    def sample(self, batch: Batch, draws: Draws) -> NoParams:
+        raise ZeroDivisionError
+
+    def apply(self, batch: Batch, params: NoParams) -> Batch:
+        return batch
+
+
+def test_nothing_is_left_on_the_model_after_an_error() -> None:
+    model, batch = Chain(), samples()
+    with pytest.raises(ZeroDivisionError):
+        AtLayer(Failing(), "second").forward(model, batch, Draws(0, batch.index))
+    assert not any(module._forward_hooks for module in model.modules())
+    assert model(batch.x).shape == (8, 3)
+
+
+def test_a_layer_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match="the model has no layer 'fourth'"):
+        at("fourth", Chain(), samples())
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Linear(4, 4)
+        self.unused = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.shared(self.shared(x))
+        return output
+
+
+@pytest.mark.parametrize("layer, runs", [("shared", 2), ("unused", 0)])
+def test_a_layer_must_run_once(layer: str, runs: int) -> None:
+    with pytest.raises(ValueError, match=f"layer '{layer}' ran {runs} times in a pass, not once"):
+        at(layer, Twice(), samples())
+
+
+class Folding(nn.Module):
+    """Puts out a tuple, and a tensor whose rows are not the samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrent = nn.GRU(4, 3, batch_first=True)
+        self.pairs = nn.Flatten(0, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.recurrent(self.pairs(x)[:, None])[0][:, 0]
+        return output
+
+
+@pytest.mark.parametrize("layer", ["recurrent", "pairs"])
+def test_a_layer_must_put_out_a_row_for_each_sample(layer: str) -> None:
+    with pytest.raises(ValueError, match=f"layer '{layer}' does not put out one tensor"):
+        at(layer, Folding(), samples(4, 2, 4))
