@@ -14,6 +14,7 @@ from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.policies.randaugment import OperationParams, resolved, scale_of
 from vicinal.transforms.image import flavors
+from vicinal.transforms.image.chunks import in_chunks
 from vicinal.transforms.image.colour import to_levels
 from vicinal.transforms.image.operations import NUMBER, apply_operations
 
@@ -152,15 +153,19 @@ class AugMix(Transform):
         return resolved(_FLAVOR, place, argument, draws)
 
     def apply(self, batch: Batch, params: AugMixParams) -> Batch:
-        x = batch.tensor
-        width = params.operation.shape[1]
-        chains = apply_operations(
-            x.repeat_interleave(width, dim=0),
-            params.operation.flatten(0, 1),
-            params.argument.flatten(0, 1),
-            interpolation="bilinear",
-        ).view(len(x), width, *x.shape[1:])
-        return batch.replace(x=mixed(x, chains, params.share[:, None] * params.weight))
+        def mix(images: Tensor, rows: Tensor) -> Tensor:
+            own = params[rows]
+            width = own.operation.shape[1]
+            chains = apply_operations(
+                images.repeat_interleave(width, dim=0),
+                own.operation.flatten(0, 1),
+                own.argument.flatten(0, 1),
+                interpolation="bilinear",
+            ).view(len(images), width, *images.shape[1:])
+            return mixed(images, chains, own.share[:, None] * own.weight)
+
+        rows = torch.arange(len(params), device=params.share.device)
+        return batch.replace(x=in_chunks(mix, batch.tensor, rows))
 
 
 def mixed(images: Tensor, chains: Tensor, weight: Tensor) -> Tensor:
@@ -175,7 +180,7 @@ def mixed(images: Tensor, chains: Tensor, weight: Tensor) -> Tensor:
         (B, C, H, W), of the same type; uint8 is rounded to the nearest level.
     """
     dtype = torch.promote_types(images.dtype, torch.float32)
-    cells = weight.to(dtype)[:, :, None, None, None]
+    cells = weight.to(images.device, dtype)[:, :, None, None, None]
     total = images.to(dtype) * (1 - cells.sum(dim=1)).clamp_(min=0)
     for chain in range(chains.shape[1]):
         total.addcmul_(chains[:, chain].to(dtype), cells[:, chain])

@@ -59,7 +59,7 @@ class HorizontalFlip(Transform):
         return FlipParams(draws.bernoulli("flipped", self.prob))
 
     def apply(self, batch: Batch, params: FlipParams) -> Batch:
-        return batch.replace(x=in_chunks(mirrored, batch.tensor, params.flipped))
+        return batch.replace(x=in_chunks(mirrored, batch.tensor, params.flipped, growth=3))
 
 
 def mirrored(images: Tensor, flipped: Tensor) -> Tensor:
