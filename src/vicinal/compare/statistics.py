@@ -7,7 +7,7 @@ their scores come in pairs, and the differences are tested by a t-test.
   whether another split would agree.
 - *Several splits (folds):* the seeds of a split are averaged first, and the means of the splits
   are tested. Trials of one split share its samples and are no independent witnesses: counted as
-  such, up to 10 % of recorded comparisons without an effect got a verdict. Splits share training
+  such, up to 9 % of recorded comparisons without an effect got a verdict. Splits share training
   samples too, so the variance of the mean is s^2 (1/n + n_test/n_train), not s^2/n (Nadeau and
   Bengio, Inference for the generalization error, 2003). With one seed, or with new splits for
   every seed, this is the corrected repeated k-fold test of Bouckaert and Frank (2004).
