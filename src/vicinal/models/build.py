@@ -1,189 +1,141 @@
-"""Makes models from their names: our own, timm's, or a user's."""
+"""From the name of a model, as typed, to a network that runs on the data at hand."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
 import inspect
-from collections.abc import Callable
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from vicinal.core.errors import InputError, nearest
-from vicinal.models.mlp import MLP
-from vicinal.models.small_resnet import SmallResNet
-from vicinal.models.small_vit import SmallViT
-
-OWN: dict[str, type[SmallResNet] | type[SmallViT] | type[MLP]] = {
-    "small-resnet": SmallResNet,
-    "small-vit": SmallViT,
-    "mlp": MLP,
-}
+from vicinal.core.errors import InputError
+from vicinal.models.factory import build_from_factory, factory_fingerprint, one_line
+from vicinal.models.layers import declared_layers, is_mixable, suggested_layers
+from vicinal.models.names import OWN, ModelName, own_settings, parse_name
+from vicinal.models.rehearsal import ROWS, rehearse
+from vicinal.models.timm_models import build_from_timm
 
 
 def build_model(name: str, *, input_shape: tuple[int, ...], outputs: int, seed: int) -> nn.Module:
-    """A new model, initialised from the seed; the global random state is left as it was.
+    """A network with random weights, in training mode, on the CPU, tried on one batch.
+
+    It has an attribute `mixable_layers`, the names of the layers at which samples may be mixed.
 
     Args:
-        name: `small-resnet`, `small-vit` or `mlp`, with settings after colons
-            (`small-resnet:width=32`); a timm name; or a factory, `package.module:factory` or
-            `path/to/file.py:factory`, which is called with `input_shape` and `outputs`, as far as
-            it takes them by these names.
-        input_shape: of a sample, (C, H, W) or (D,).
-        outputs: numbers a sample.
-        seed: of the initialisation.
+        name: one of
+
+            - `small-resnet`, `small-vit`, `mlp`, with settings if need be: `small-resnet:width=32`;
+            - a model of timm: `resnet18`, `vit_tiny_patch16_224:patch_size=4`;
+            - a factory: `package.module:factory` or `path/to/file.py:factory`, called as
+              `build_from_factory` says.
+        input_shape: of a sample: (C, H, W), or (D,).
+        outputs: classes, or 1 for regression.
+        seed: decides the weights, alone. Global random state is left as it was.
 
     Raises:
-        InputError: there is no such model, it cannot be made, or it does not give (B, outputs) for
-            a batch of that shape.
+        InputError: there is no such model or setting, it cannot be made, does not take such inputs,
+            or does not give (B, outputs) finite numbers.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = _made(name, input_shape, outputs)
+    parsed = parse_name(name)
+    with seeded(seed):
+        try:
+            model = _make(parsed, input_shape, outputs)
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(f"model {name!r} does not fit: {error}") from None
         _try(model, name, input_shape, outputs)
-    return model
-
-
-def _made(name: str, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-    head, _, rest = name.partition(":")
-    if head in OWN:
-        return _own(head, rest, input_shape, outputs)
-    if rest:
-        return _from_factory(name, input_shape, outputs)
-    return _from_timm(name, input_shape, outputs)
-
-
-def _own(name: str, rest: str, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-    model = OWN[name]
-    settings: dict[str, Any] = {}
-    for setting in filter(None, rest.split(":")):
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise InputError(f"--model {name}: {setting!r} must be written name=value")
-        if key not in model.settings:
-            raise InputError(f"--model {name} has no {key!r}: {nearest(key, model.settings)}")
-        try:
-            settings[key] = model.settings[key].parse(value)
-        except ValueError:
-            raise InputError(f"--model {name}: {key} must be a number, got {value!r}") from None
-    try:
-        return model(input_shape, outputs, **settings)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"--model {name}: {error}") from None
-
-
-def _from_timm(name: str, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-    import timm
-
-    if not timm.is_model(name):
-        raise InputError(f"unknown --model {name!r}: {nearest(name, model_names())}")
-    if len(input_shape) != 3:
-        raise InputError(
-            f"--model {name} takes images, the data are rows of {input_shape}: try mlp"
-        )
-    channels, *sides = input_shape
-    settings: dict[str, Any] = {"num_classes": outputs, "in_chans": channels}
-    try:
-        try:
-            # Networks with position embeddings are made for one size; others do not take it.
-            model = timm.create_model(name, pretrained=False, img_size=tuple(sides), **settings)
-        except TypeError:
-            model = timm.create_model(name, pretrained=False, **settings)
-    except Exception as error:  # whatever another's constructor raises, it is the user's to know
-        raise InputError(f"--model {name} cannot be made: {_line(error)}") from None
-    if not isinstance(model, nn.Module):
-        raise InputError(f"--model {name}: timm made no torch module of it")
-    return model
-
-
-def _from_factory(name: str, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-    factory = _factory(name)
-    known = {"input_shape": input_shape, "outputs": outputs}
-    taken = inspect.signature(factory).parameters
-    if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values()):
-        known = {key: value for key, value in known.items() if key in taken}
-    try:
-        model = factory(**known)
-    except Exception as error:  # the user's own code
-        raise InputError(f"--model {name} failed: {_line(error)}") from None
-    if not isinstance(model, nn.Module):
-        raise InputError(f"--model {name} gave {type(model).__name__}, not a torch module")
-    return model
-
-
-def _factory(name: str) -> Callable[..., Any]:
-    place, _, attribute = name.rpartition(":")
-    module = _module(place, name)
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        names = [key for key, value in vars(module).items() if callable(value)]
-        raise InputError(f"--model {name}: no {attribute!r} there: {nearest(attribute, names)}")
-    found: Callable[..., Any] = factory
-    return found
-
-
-def _module(place: str, name: str) -> ModuleType:
-    try:
-        if not place.endswith(".py"):
-            return importlib.import_module(place)
-        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"{place} cannot be loaded")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    except Exception as error:  # the user's own code runs on import
-        raise InputError(f"--model {name}: {_line(error)}") from None
-    return module
-
-
-def _try(model: nn.Module, name: str, input_shape: tuple[int, ...], outputs: int) -> None:
-    """Run the model once on two samples."""
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            output = model(torch.zeros(2, *input_shape, device=device))
-    except Exception as error:  # any layer may refuse, in any way
-        raise InputError(
-            f"--model {name} does not take samples of shape {input_shape}: {_line(error)}"
-        ) from None
-    finally:
-        model.train(was_training)
-    if not isinstance(output, torch.Tensor) or output.shape != (2, outputs):
-        got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise InputError(f"--model {name} gives {got} for two samples, not {(2, outputs)}")
-
-
-def model_names() -> list[str]:
-    """The names of all models that can be made without a user's code."""
-    import timm
-
-    return [*OWN, *timm.list_models()]
+    return model.train()
 
 
 def model_fingerprint(name: str) -> str:
-    """What tells versions of a model apart that have one name.
+    """A text that changes when what a name stands for may have changed.
 
-    The version of timm for its models, a hash of the source for a user's own. Raises InputError if
-    there is no such factory.
+    It holds the settings with their defaults, and the hash of the code or timm's version.
+
+    Args:
+        name: as for `build_model`.
+
+    Raises:
+        InputError: there is no such model.
     """
-    head, _, rest = name.partition(":")
-    if head in OWN:
-        return ""
-    if not rest:
+    parsed = parse_name(name)
+    if parsed.kind == "factory":
+        return f"factory:{factory_fingerprint(name)}"
+    settings = dict[str, object](parsed.settings)
+    if parsed.kind == "timm":
         import timm
 
-        return f"timm {timm.__version__}"
-    source = inspect.getsourcefile(_factory(name)) or ""
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+        version = f"timm {timm.__version__}"
+    else:
+        settings = own_settings(parsed.base, parsed.settings)
+        code = Path(inspect.getfile(OWN[parsed.base])).read_bytes()
+        version = hashlib.sha256(code).hexdigest()
+    spelled = [f"{key}={value}" for key, value in sorted(settings.items())]
+    return ":".join([parsed.base, *spelled, version])
 
 
-def _line(error: Exception) -> str:
-    """What an error says, in a line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The global generators that constructors draw from start from a seed; later they are put back.
+
+    PyTorch's layers know no other source; NumPy's and Python's are for users' factories.
+    """
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    # torch.manual_seed would seed the GPUs' generators too, which fork_rng would have to put back.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
+
+
+def _make(parsed: ModelName, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+    if parsed.kind == "factory":
+        return build_from_factory(parsed.base, input_shape=input_shape, outputs=outputs)
+    if parsed.kind == "timm":
+        return build_from_timm(
+            parsed.base, parsed.settings, input_shape=input_shape, outputs=outputs
+        )
+    settings = own_settings(parsed.base, parsed.settings)
+    return OWN[parsed.base](input_shape, outputs, **settings)
+
+
+def _try(model: nn.Module, name: str, input_shape: tuple[int, ...], outputs: int) -> None:
+    """Run the model once, refuse it if it does not fit, and find out where it can be mixed."""
+    declared = declared_layers(model)
+    layers = suggested_layers(model) if declared is None else declared
+    try:
+        output, heard = rehearse(model, input_shape, layers=layers)
+    except Exception as error:  # whatever a user's model raises
+        raise InputError(
+            f"model {name!r} cannot run on inputs of shape {input_shape}: {one_line(error)}"
+        ) from error
+    if not isinstance(output, Tensor) or output.shape != (ROWS, outputs):
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise InputError(
+            f"model {name!r} must give a tensor (B, {outputs}) for inputs (B, "
+            f"{', '.join(map(str, input_shape))}), but gave {got} for B = {ROWS}"
+        )
+    if not output.isfinite().all():
+        raise InputError(f"model {name!r} gives outputs that are not finite before any training")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError(f"model {name!r} has no parameter that can be trained")
+    unfit = [layer for layer in layers if not is_mixable(heard[layer])]
+    if declared is None:
+        # Through vars, because nn.Module declares that its attributes are tensors or modules.
+        vars(model)["mixable_layers"] = tuple(layer for layer in layers if layer not in unfit)
+    elif unfit:
+        raise InputError(
+            f"model {name!r}: {unfit[0]!r} in its mixable_layers does not run once and put out one "
+            "tensor with a row for each sample"
+        )

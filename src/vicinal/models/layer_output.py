@@ -54,7 +54,7 @@ def replace_output(
             raise ValueError(f"layer {layer!r} runs {runs} times in a forward pass, not once")
 
     with ExitStack() as stack:
-        if any(hasattr(type(module), "_torchdynamo_orig_callable") for module in modules.values()):
+        if any(is_compiled(name, module) for name, module in modules.items()):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         for handle in (
             model.register_forward_pre_hook(begin),
@@ -63,3 +63,8 @@ def replace_output(
         ):
             stack.callback(handle.remove)
         yield
+
+
+def is_compiled(name: str, module: nn.Module) -> bool:
+    """Whether it is what `torch.compile(model)` wraps, or has been through `model.compile()`."""
+    return name.rpartition(".")[2] == "_orig_mod" or module._compiled_call_impl is not None
