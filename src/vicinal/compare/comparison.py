@@ -118,9 +118,11 @@ def prepare(request: Request, *, command: str) -> Comparison:
         threads=threads,
     )
     ground = Ground(task, parts, recipe)
-    _rehearse(ground, arms)
     out = Path(request.out) if request.out is not None else Path("runs") / task.name
+    place = request.store if request.store is not None else out
     check_folder(out)
+    Store(place).close()
+    _rehearse(ground, arms)
     trials = [
         Trial(_key(ground, arm, seed, fold), arm.label, seed, fold)
         for seed in range(request.first_seed, request.first_seed + request.seeds)
@@ -139,7 +141,6 @@ def prepare(request: Request, *, command: str) -> Comparison:
         environment=environment(recipe),
         overlap=len(parts[0].test) / len(parts[0].train) if len(parts) > 1 else 0.0,
     )
-    place = request.store if request.store is not None else out
     return Comparison(request, run, ground, arms, trials, out, place)
 
 

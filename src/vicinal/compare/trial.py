@@ -142,7 +142,7 @@ class Arena:
         self.batch_size = min(recipe.batch_size, len(split.train))
         fabric = make_fabric(recipe)
         self._device = fabric.device
-        self._standardise = Standardise.fit(task.x[split.train]).to(self._device)
+        self._standardise = Standardise.fit(task.x, split.train).to(self._device)
         y = task.y
         self._scale: Scale | None = None
         if task.kind == "regression":

@@ -110,7 +110,14 @@ def parse_arm(spec: str) -> Arm:
 
 
 def _label(name: str, parameters: dict[str, Any]) -> str:
-    return ":".join([name, *(f"{key}={value}" for key, value in sorted(parameters.items()))])
+    return ":".join(
+        [name, *(f"{key}={_short(value)}" for key, value in sorted(parameters.items()))]
+    )
+
+
+def _short(value: Any) -> str:
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value)
 
 
 def fitting_arms(arms: Sequence[Arm], task: Task) -> tuple[list[Arm], dict[str, str]]:

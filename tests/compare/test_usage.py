@@ -1,0 +1,75 @@
+"""The lines that a comparison hands out run as they are."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from vicinal.compare.request import Request, read_config
+from vicinal.compare.usage import python_lines, usage
+from vicinal.core import registry
+from vicinal.methods.arms import KINDS, parse_arm
+
+ARMS = sorted({c.card.name for kind in KINDS for c in registry.components(kind)})
+
+
+class Network(nn.Module):
+    """A model with the layers that the examples name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.stage1 = nn.Conv2d(4, 4, 3, padding=1)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.stage1(self.stem(x.float()).relu()).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_the_lines_of_every_arm_train(name: str) -> None:
+    arm = parse_arm(name)
+    lines = python_lines(arm)
+    assert lines.startswith("import ")
+    raw = torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8)
+    sees_raw = arm.card.stage == "raw" and arm.card.name != "manifold_mixup"
+    names = {
+        "x": raw if sees_raw else raw / 255,
+        "y": torch.arange(6) % 5,
+        "model": Network(),
+        "normalise": lambda images: images / 255,
+        "random": random.Random(0),
+    }
+    exec(lines, names)
+    x, loss = names["x"], names.get("loss")
+    assert isinstance(x, torch.Tensor)
+    assert x.shape == raw.shape
+    if "loss" in lines:
+        assert isinstance(loss, torch.Tensor)
+        loss.backward()
+
+
+def test_given_parameters_are_in_the_lines() -> None:
+    assert "vicinal.CutMix(alpha=0.5)" in python_lines(parse_arm("cutmix:alpha=0.5"))
+    assert "smooth(smoothing=0.05)" in python_lines(parse_arm("label_smoothing:smoothing=0.05"))
+
+
+def test_the_yaml_is_a_configuration(tmp_path: pytest.TempPathFactory) -> None:
+    lines = usage(
+        parse_arm("cutmix:alpha=0.5"), source="photos", settings={"epochs": 3}, winner=True
+    )
+    assert yaml.safe_load(lines.yaml)["methods"] == ["none", "cutmix:alpha=0.5"]
+    path = tmp_path / "winner.yaml"  # type: ignore[operator]
+    path.write_text(lines.yaml)
+    request = Request(**read_config(path))
+    assert (request.data, request.methods, request.epochs) == ("photos", "none,cutmix:alpha=0.5", 3)
+
+
+def test_without_a_winner_the_lines_are_the_baselines() -> None:
+    lines = usage(parse_arm("none"), source="photos", settings={}, winner=False)
+    assert lines.label is None
+    assert yaml.safe_load(lines.yaml)["methods"] == ["none"]

@@ -1,0 +1,197 @@
+"""The command from end to end, on small data."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from vicinal import cli
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def output(*arguments: str, code: int = 0) -> str:
+    threads = ["--threads", "1"] if arguments[0] == "compare" else []
+    result = CliRunner().invoke(cli.app, [*arguments, *threads])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.stdout
+
+
+def page(name: str) -> str:
+    return (Path("runs") / name / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_comparison_prints_choices_verdicts_and_the_lines_to_go_on_with() -> None:
+    shown = output(
+        "compare",
+        "wine",
+        "--methods",
+        "none,mixup:alpha=0.2,cutmix",
+        "--seeds",
+        "2",
+        "--epochs",
+        "2",
+    )
+    assert "178 rows of 13, 3 classes" in shown
+    assert "cutmix is left out" in shown
+    assert "mlp" in shown
+    assert "mixup:alpha=0.2" in shown
+    assert any(word in shown for word in ("helps", "hurts", "no evidence yet"))
+    assert "vicinal.Target.of(y)" in shown or "vicinal.Mixup(alpha=0.2)" in shown
+    assert "report: runs/wine/report.html" in shown
+    assert "mixup:alpha=0.2" in page("wine")
+    assert Path("runs/wine/results.sqlite").is_file()
+
+
+def test_one_seed_gives_no_verdict() -> None:
+    shown = output("compare", "wine", "--methods", "none,mixup", "--seeds", "1", "--epochs", "1")
+    assert "One seed gives no verdict" in shown
+    assert "too few seeds" in shown
+    assert "helps" not in shown
+
+
+def test_a_report_is_rebuilt_from_the_store() -> None:
+    output("compare", "wine", "--methods", "none,mixup", "--seeds", "2", "--epochs", "1")
+    before = page("wine")
+    Path("runs/wine/report.html").unlink()
+    assert "no evidence yet" in output("report", "runs/wine")
+    assert page("wine") == before
+
+
+def test_the_same_command_again_trains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("compare", "wine", "--methods", "none,mixup", "--seeds", "2", "--epochs", "1")
+    first = output(*arguments)
+
+    def trained(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("a trial was run again")
+
+    monkeypatch.setattr("vicinal.compare.execute.run_trial", trained)
+    again = output(*arguments)
+    assert first.partition("held-out accuracy;")[2] == again.partition("held-out accuracy;")[2]
+
+
+def test_folds_give_a_trial_each() -> None:
+    shown = output(
+        "compare",
+        "wine",
+        "--methods",
+        "none,mixup",
+        "--seeds",
+        "1",
+        "--folds",
+        "3",
+        "--epochs",
+        "1",
+    )
+    assert "6 trials" in shown
+    assert "3 folds" in shown
+
+
+def test_regression_is_judged_by_its_error() -> None:
+    shown = output(
+        "compare", "diabetes", "--methods", "none,mixup", "--seeds", "2", "--epochs", "1"
+    )
+    assert "held-out RMSE" in shown
+    assert "ECE" not in shown
+
+
+def test_a_configuration_is_read_and_flags_win() -> None:
+    Path("settings.yaml").write_text(
+        "data: wine\nmethods: [none, mixup]\nseeds: 1\nepochs: 7\nlearning-rate: 1e-3\n"
+    )
+    shown = output("compare", "--config", "settings.yaml", "--epochs", "2")
+    assert "epochs         2" in shown
+    assert "0.001" in shown
+
+
+def test_a_diverging_arm_is_named_and_the_others_are_judged() -> None:
+    shown = output(
+        "compare",
+        "diabetes",
+        "--methods",
+        "none",
+        "--seeds",
+        "2",
+        "--epochs",
+        "2",
+        "--optimiser",
+        "sgd",
+        "--learning-rate",
+        "1e30",
+        code=1,
+    )
+    assert "failed" in shown
+    assert "--learning-rate" in shown
+
+
+def picture(mode: str, size: tuple[int, int], seed: int) -> Image.Image:
+    generator = np.random.default_rng(seed)
+    if mode == "I;16":
+        return Image.fromarray(generator.integers(0, 65536, size[::-1]).astype(np.uint16))
+    colours = Image.fromarray(generator.integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    return colours.convert(mode)
+
+
+def awkward_photos() -> None:
+    """A folder as people have it, with a broken JPEG, a rotated one, and every mode and size."""
+    modes = [("RGB", "jpg"), ("L", "png"), ("RGBA", "png"), ("P", "png"), ("I;16", "png")]
+    for label in ("cat", "dog"):
+        folder = Path("photos") / label
+        folder.mkdir(parents=True)
+        for number in range(15):
+            mode, suffix = modes[number % len(modes)]
+            size = (16 + number % 3, 16 + number % 4)
+            image = picture(mode, size, seed=number + 100 * (label == "dog"))
+            image.save(folder / f"{number}.{suffix}")
+    buffer = io.BytesIO()
+    picture("RGB", (40, 40), seed=7).save(buffer, "JPEG")
+    (Path("photos/cat") / "cut_short.jpg").write_bytes(
+        buffer.getvalue()[: len(buffer.getvalue()) // 3]
+    )
+    rotated = picture("RGB", (24, 16), seed=8)
+    exif = rotated.getexif()
+    exif[0x0112] = 6
+    rotated.save(Path("photos/dog") / "rotated.jpg", exif=exif)
+
+
+def test_awkward_photos_are_handled_and_said_so() -> None:
+    awkward_photos()
+    shown = output("compare", "photos", "--methods", "none,cutmix", "--seeds", "1", "--epochs", "1")
+    flat = " ".join(shown.split())
+    assert "31 rows" in flat  # 15 + 15 + the rotated one
+    found = ("cut_short.jpg", "transparency", "palette", "8 bits", "EXIF", "grey", "image size")
+    for word in found:
+        assert word.lower() in flat.lower(), word
+        assert word.lower() in page("photos").lower(), word
+
+
+def test_missing_values_and_unseen_classes_are_handled_and_said_so() -> None:
+    Path("data").mkdir()
+    rows = [f"{n},{'' if n % 7 == 0 else n * 2},{'xy'[n % 2]}" for n in range(40)]
+    Path("data/train.csv").write_text("\n".join(["a,b,label", *rows]) + "\n")
+    test = [f"{n + 0.5},{n},{'xyz'[n % 3]}" for n in range(12)]
+    Path("data/test.csv").write_text("\n".join(["a,b,label", *test, rows[0]]) + "\n")
+    shown = output("compare", "data", "--methods", "none,mixup", "--seeds", "1", "--epochs", "1")
+    flat = " ".join(shown.split()).lower()
+    for word in ("missing values", "only the test part has", "copies of training rows"):
+        assert word in flat, (word, flat)
+        assert word in page("data").lower(), word
+
+
+def test_help_names_the_commands() -> None:
+    shown = output("--help")
+    assert all(name in shown for name in ("compare", "report", "methods"))
+
+
+def test_the_catalogue_is_json_that_parses() -> None:
+    assert len(json.loads(output("methods", "--format", "json"))) >= 10
