@@ -183,10 +183,8 @@ def test_an_output_that_is_a_file() -> None:
 def test_a_read_only_output_folder() -> None:
     Path("out").mkdir()
     Path("out").chmod(stat.S_IRUSR | stat.S_IXUSR)
-    if os.access("out", os.W_OK):  # the superuser may write anywhere but here
-        out = "/proc/vicinal"
-    else:
-        out = "out"
+    # The superuser may write anywhere but here.
+    out = "/proc/vicinal" if os.access("out", os.W_OK) else "out"
     assert f"--out {out}" in refused(["compare", "wine", "--methods", "none", "--out", out])
 
 

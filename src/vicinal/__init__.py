@@ -20,6 +20,7 @@ from vicinal.core.target import (
     SoftTarget,
     Target,
 )
+from vicinal.transforms.sequence import Compose, Sequence
 
 __version__ = "0.1.0"
 
@@ -28,11 +29,13 @@ __all__ = [
     "Batch",
     "Card",
     "ClassTarget",
+    "Compose",
     "Draws",
     "Mixer",
     "MultiLabelTarget",
     "Params",
     "RegressionTarget",
+    "Sequence",
     "SoftTarget",
     "Target",
     "Transform",

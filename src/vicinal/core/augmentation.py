@@ -76,7 +76,7 @@ class Augmentation(ABC):
         batch = x if isinstance(x, Batch) else Batch.of(x, y)
         if draws is None:
             draws = Draws.from_generator(generator, batch.index)
-        result = self.apply(batch, self.sample(batch, draws))
+        result, _ = self.augment(batch, draws)
         if isinstance(x, Batch):
             return result
         return result.x if y is None else (result.x, result.target)
