@@ -109,7 +109,7 @@ def test_true_and_false_are_read_and_are_not_one_and_zero() -> None:
     assert switch.parse("true") is True
     assert switch.parse("False") is False
     switch.check("switch", True)
-    for value in ("yes", "true", 2):
+    for value in ("yes", "true", 2, 1, 0.0):
         with pytest.raises(ValueError, match="switch must be one of True, False"):
             switch.check("switch", value)
 

@@ -109,7 +109,7 @@ def test_a_space_changes_every_name_in_it(seed: int, index: Tensor) -> None:
     draws = Draws(seed, index)
     assert not torch.equal(draws.within("a").keys("b"), draws.keys("b"))
     assert not torch.equal(draws.within("a").keys("b"), draws.within("b").keys("a"))
-    assert torch.equal(draws.within("a").keys("b"), draws.keys("a/b"))
+    assert torch.equal(draws.within("a").within("b").keys("c"), draws.keys("a/b/c"))
 
 
 @given(seed=SEEDS, index=INDICES, data=st.data())

@@ -68,7 +68,8 @@ class Options:
 
     def check(self, name: str, value: Any) -> None:
         """Raise ValueError, in one line, unless the value is one of them."""
-        if not any(value is known or value == known for known in self.values):
+        # By type too: 1 equals True.
+        if not any(type(value) is type(known) and value == known for known in self.values):
             known = ", ".join(map(str, self.values))
             raise ValueError(f"{name} must be one of {known}, got {value!r}")
 
