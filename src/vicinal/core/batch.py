@@ -114,15 +114,20 @@ class Batch:
                 so that the host need not wait.
         """
         pool = self if self.pool is None else self.pool
-        ordered, order = pool.index.sort(stable=True)
-        place = torch.searchsorted(ordered, rows).clamp_(max=len(pool) - 1)
-        found = (ordered[place] == rows).all()
         if torch.compiler.is_compiling() or rows.device.type != "cpu":
+            ordered, order = pool.index.sort(stable=True)
+            at = order[torch.searchsorted(ordered, rows).clamp_(max=len(pool) - 1)]
+            found = (pool.index[at] == rows).all()
             torch._assert_async(found, "a partner is not in the batch or its pool")
-        elif not found:
-            lost = rows[ordered[place] != rows].tolist()
-            raise LookupError(f"partners {lost[:5]} are not in the batch or its pool")
-        return pool, order[place]
+            return pool, at
+        # The same in NumPy, whose calls cost less than half of torch's for so few numbers.
+        index, wanted = pool.index.numpy(), rows.numpy()
+        sorter = index.argsort(kind="stable")
+        places = sorter.take(index.searchsorted(wanted, sorter=sorter), mode="clip")
+        lost = wanted[index[places] != wanted]
+        if len(lost):
+            raise LookupError(f"partners {lost[:5].tolist()} are not in the batch or its pool")
+        return pool, torch.from_numpy(places)
 
     def take(self, rows: Tensor) -> Batch:
         """The partners themselves. rows: (M,) int64, rows of the dataset. See `partners`."""

@@ -180,9 +180,8 @@ class Draws:
             raise ValueError(f"bound must be positive, got {bound}")
         unit = self._open(name, shape)
         if isinstance(unit, np.ndarray):
-            if isinstance(bound, int):
-                return torch.from_numpy((unit * bound).astype(np.int64))
-            unit = torch.from_numpy(unit)
+            scale = bound.numpy() if isinstance(bound, Tensor) else bound
+            return torch.from_numpy((unit * scale).astype(np.int64))
         scaled: Tensor = unit * bound
         return scaled.long()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Paper, Range, Result
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
-from vicinal.mixers.blocks import in_blocks
+from vicinal.mixers.blocks import fresh_like, may_be_written
 
 Scope = Literal["sample", "batch"]
 
@@ -118,8 +119,7 @@ class CutMix(Mixer):
     def apply(self, batch: Batch, params: PasteParams) -> Batch:
         x = batch.tensor
         pool, at = batch.partners(params.partner)
-        inside = box_mask(params.start, params.stop, spatial_sizes(x))[:, None]  # (B, 1, ...)
-        mixed = in_blocks(_paste, x, pool.tensor, at, inside)
+        mixed = paste(x, pool.tensor, at, start=params.start, stop=params.stop)
         target = batch.target
         if target is not None and pool.target is not None:
             target = target.mix(pool.target[at], 1 - pasted_share(params, spatial_sizes(x)))
@@ -138,6 +138,40 @@ def spatial_sizes(x: Tensor) -> tuple[int, ...]:
             f"got shape {tuple(x.shape)}"
         )
     return tuple(x.shape[2:])
+
+
+def paste(x: Tensor, pool: Tensor, at: Tensor, *, start: Tensor, stop: Tensor) -> Tensor:
+    """Replace a box of each row by the same box of a row of the pool.
+
+    Args:
+        x: (B, C, ...).
+        pool: (P, C, ...), of x's type.
+        at: (B,) int64, positions in the pool.
+        start: (B, R) int64, where the boxes begin.
+        stop: (B, R) int64, where they end.
+
+    Returns:
+        (B, C, ...), new memory in x's memory format.
+    """
+    if not may_be_written(x, pool):
+        inside = box_mask(start, stop, spatial_sizes(x))[:, None]  # (B, 1, ...)
+        return torch.where(inside, pool[at], x)
+    out = fresh_like(x).copy_(x)
+    # On a CPU a loop over the boxes, by NumPy's views, takes three quarters of the time of gather
+    # and `where` for 256 images of 32 x 32 and half of it for 64 of 224 x 224: it touches the boxes
+    # alone. By torch's views it takes three times as long for the small ones.
+    into, source = _bits(out), _bits(pool)
+    partners, starts, stops = at.tolist(), start.tolist(), stop.tolist()
+    for row, partner, first, last in zip(into, partners, starts, stops, strict=True):
+        box = (..., *map(slice, first, last))
+        row[box] = source[partner][box]
+    return out
+
+
+def _bits(x: Tensor) -> Any:
+    """A tensor's memory as an array of numbers of the same size: NumPy lacks bfloat16."""
+    sizes = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return x.detach().view(sizes.get(x.element_size(), x.dtype)).numpy()
 
 
 def boxes(kept: Tensor, centre: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -175,12 +209,4 @@ def box_mask(start: Tensor, stop: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 def pasted_share(params: PasteParams, sizes: tuple[int, ...]) -> Tensor:
     """The share of the space that each box covers. Returns (B,) float32, exact to its rounding."""
-    covered = (params.stop - params.start).prod(dim=1)
-    volume = torch.tensor(sizes).prod().item()
-    return covered / volume
-
-
-def _paste(own: Tensor, partner: Tensor, inside: Tensor, out: Tensor | None = None) -> Tensor:
-    if out is None:
-        return torch.where(inside, partner, own)
-    return torch.where(inside, partner, own, out=out)
+    return (params.stop - params.start).prod(dim=1) / math.prod(sizes)
