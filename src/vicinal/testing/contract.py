@@ -116,8 +116,8 @@ def check_augmentation(
             same ones; at least seven must be possible. By default the library makes samples of each
             modality on the card.
         slow: also compile it, if the card declares that, and run it in forked and spawned workers,
-            which takes some ten seconds. A class that is defined in a notebook or in `__main__`
-            cannot be found by spawned workers.
+            which takes some ten seconds. Spawned workers import the class, so that it must not be
+            of a notebook; a script needs the usual `if __name__ == "__main__"`.
 
     Raises:
         ContractError: a clause is broken; it names the component, the check, what was given, what
