@@ -148,12 +148,12 @@ class _Model(nn.Module):
 def checks(subject: Subject) -> Iterator[Named]:
     """All of them, for every augmentation."""
     for check in (
-        pickles,
-        deep_copies,
-        settings_rebuild_it,
         card_is_complete,
         card_agrees_with_the_constructor,
         values_out_of_range_are_refused,
+        settings_rebuild_it,
+        pickles,
+        deep_copies,
     ):
         yield check.__name__, check
     if subject.batches is None:
