@@ -6,23 +6,43 @@ share. See `vicinal methods` for what there is.
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from vicinal.core.augmentation import Augmentation, Mixer, Transform
-from vicinal.core.batch import Batch
-from vicinal.core.card import Card
-from vicinal.core.draws import Draws
-from vicinal.core.params import Params
-from vicinal.core.target import (
-    ClassTarget,
-    MultiLabelTarget,
-    RegressionTarget,
-    SoftTarget,
-    Target,
-)
-from vicinal.transforms.sequence import Compose, Sequence
+if TYPE_CHECKING:
+    from vicinal.core.augmentation import Augmentation, Mixer, Transform
+    from vicinal.core.batch import Batch
+    from vicinal.core.card import Card
+    from vicinal.core.draws import Draws
+    from vicinal.core.params import Params
+    from vicinal.core.target import (
+        ClassTarget,
+        MultiLabelTarget,
+        RegressionTarget,
+        SoftTarget,
+        Target,
+    )
+    from vicinal.transforms.sequence import Compose, Sequence
 
 __version__ = "0.1.0"
+
+# Imported when asked for: the command line answers `--help` without waiting for torch.
+_PLACES = {
+    "Augmentation": "vicinal.core.augmentation",
+    "Batch": "vicinal.core.batch",
+    "Card": "vicinal.core.card",
+    "ClassTarget": "vicinal.core.target",
+    "Compose": "vicinal.transforms.sequence",
+    "Draws": "vicinal.core.draws",
+    "Mixer": "vicinal.core.augmentation",
+    "MultiLabelTarget": "vicinal.core.target",
+    "Params": "vicinal.core.params",
+    "RegressionTarget": "vicinal.core.target",
+    "Sequence": "vicinal.transforms.sequence",
+    "SoftTarget": "vicinal.core.target",
+    "Target": "vicinal.core.target",
+    "Transform": "vicinal.core.augmentation",
+}
 
 __all__ = [
     "Augmentation",
@@ -43,17 +63,21 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """A registered component by its class name, so that a new one needs no line here."""
-    from vicinal.core import registry
+    """A name of the core, or a registered component by its class name.
 
-    component = None if name.startswith("_") else registry.exported(name)
-    if component is None:
+    A new component needs no line here.
+    """
+    found: Any = None
+    if name in _PLACES:
+        found = getattr(importlib.import_module(_PLACES[name]), name)
+    elif not name.startswith("_"):
+        found = importlib.import_module("vicinal.core.registry").exported(name)
+    if found is None:
         raise AttributeError(f"module 'vicinal' has no attribute {name!r}")
-    globals()[name] = component
-    return component
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:
-    from vicinal.core import registry
-
-    return sorted({*globals(), *(component.__name__ for component in registry.components())})
+    components = importlib.import_module("vicinal.core.registry").components()
+    return sorted({*globals(), *__all__, *(component.__name__ for component in components)})
