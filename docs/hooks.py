@@ -1,4 +1,4 @@
-"""Makes the pages that are read from elsewhere: the start, and the catalogue."""
+"""Makes the pages that are read from elsewhere: files of the repository, and the catalogue."""
 
 from __future__ import annotations
 
@@ -10,15 +10,30 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Pages by the file that they show.
+PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "benchmarks/RESULTS.md": "benchmarks.md",
+}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the README as the first page, and a page made of all cards."""
+    """Add the files of the repository, and a page made of all cards."""
     from mkdocs.structure.files import File
 
     from vicinal.catalogue import as_markdown, select
 
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("(docs/", "(")
-    files.append(File.generated(config, "index.md", content=readme))
+    for source, page in PAGES.items():
+        text = (ROOT / source).read_text(encoding="utf-8")
+        files.append(File.generated(config, page, content=relinked(text)))
     files.append(File.generated(config, "catalogue.md", content=as_markdown(select())))
     return files
+
+
+def relinked(text: str) -> str:
+    """A text whose links to files of the repository lead to their pages."""
+    for source, page in PAGES.items():
+        text = text.replace(f"]({source})", f"]({page})")
+    return text.replace("](docs/", "](").replace("[Apache-2.0](LICENSE)", "Apache-2.0")
