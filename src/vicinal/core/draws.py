@@ -86,8 +86,8 @@ class Draws:
     def shared(self) -> Self:
         """One draw for the whole batch: every row gets the same numbers.
 
-        They depend on which rows are in the batch, not on their order. `permutation` is not
-        affected.
+        They depend on which rows are in the batch, not on their order. `permutation` still pairs
+        the rows at random.
         """
         total = self._rows.sum()
         if isinstance(self._rows, Tensor):

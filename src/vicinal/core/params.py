@@ -33,7 +33,7 @@ class Params(Rows):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        _CLASSES[cls.__name__] = cls
+        _CLASSES[_name(cls)] = cls
 
     def flat(self) -> dict[str, Tensor]:
         """Every tensor by name, nested ones as `outer.inner`; what is None is left out."""
@@ -47,7 +47,7 @@ class Params(Rows):
 
     def outline(self) -> dict[str, Any]:
         """The names of the classes and the constants in them: what `flat` leaves out."""
-        outline: dict[str, Any] = {"class": type(self).__name__}
+        outline: dict[str, Any] = {"class": _name(type(self))}
         for name, value in vars(self).items():
             if isinstance(value, Params):
                 outline[name] = value.outline()
@@ -68,7 +68,7 @@ class Params(Rows):
         if found is None:
             raise ValueError(f"no Params class {outline['class']!r}: import the module it is from")
         if not issubclass(found, cls):
-            raise ValueError(f"the rows are {outline['class']}, not {cls.__name__}")
+            raise ValueError(f"the rows are {outline['class']}, not {_name(cls)}")
         fields: dict[str, Any] = {name: t for name, t in tensors.items() if "." not in name}
         for name, value in outline.items():
             if isinstance(value, dict):
@@ -148,6 +148,11 @@ class Params(Rows):
             outline = json.loads(file.metadata()["params"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return cls.restore(outline, tensors)
+
+
+def _name(cls: type[Params]) -> str:
+    """Two modules may each have a class of one name."""
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _under(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
