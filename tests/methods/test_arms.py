@@ -179,7 +179,7 @@ def test_a_name_like_no_other_is_met_with_all() -> None:
 @pytest.mark.parametrize(
     "text, line",
     [
-        ("mixup:aplha=1", "mixup has no parameter 'aplha': did you mean alpha?"),
+        ("mixup:alphas=1", "mixup has no parameter 'alphas': did you mean alpha?"),
         ("cutmix,probability=1", "cutmix has no parameter 'probability': did you mean prob?"),
         ("none:alpha=1", "none has no parameter 'alpha': it has none"),
         ("mixup:alpha=-1", "mixup: alpha must be in (0, inf), got -1.0"),
