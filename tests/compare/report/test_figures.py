@@ -151,7 +151,7 @@ def test_zero_is_in_the_figure_even_where_all_lies_beyond(story: Callable[..., A
     assert figure is not None
     assert not figure.cut
     assert max(pair for one in figure.strips for pair in one.pairs) < 0
-    assert figure.label(0.0) == "0 pp"
+    assert [figure.label(tick) for tick in (0.0, -0.05)] == ["0", "−5"]
     assert 0.0 in figure.axis.ticks
 
 

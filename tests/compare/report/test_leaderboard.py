@@ -42,7 +42,7 @@ def test_a_row_has_the_numbers_of_its_trainings(story: Callable[..., Any]) -> No
             f"{100 * value:+.1f}".replace("-", "−")
             for value in (verdict.low, verdict.difference, verdict.high)
         )
-        assert (row.difference, row.between) == (f"{middle} pp", f"{low} to {high}")
+        assert (row.difference, row.between) == (middle, f"{low} to {high}")
         assert row.p == f"{verdict.p_holm:.3f}"
 
 
@@ -114,18 +114,3 @@ def test_training_time_is_compared_over_the_trainings_that_both_completed(
     ]
     row = rows_of(replace(made, trials=trials))["mixup"]
     assert (row.overhead, row.seconds) == ("+50 %", "7 min 45 s")
-
-
-def test_a_far_verdict_is_told_in_round_numbers(story: Callable[..., Any]) -> None:
-    made = story()
-    verdicts = [
-        replace(v, word="no evidence yet", more_seeds=n)
-        for v, n in zip(made.verdicts, (None, 1, 123, 17), strict=True)
-    ]
-    rows = rows_of(replace(made, verdicts=verdicts))
-    assert [rows[method].remark for method in made.run.methods] == [
-        "more seeds are not expected to tell",
-        "about 1 more seed would tell",
-        "about 120 more seeds would tell",
-        "about 17 more seeds would tell",
-    ]

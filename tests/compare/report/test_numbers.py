@@ -22,9 +22,9 @@ from vicinal.compare.report.numbers import (
 
 def test_differences_carry_their_sign_and_nothing_rounds_to_minus_zero() -> None:
     score = Score.of("accuracy", 0.9)
-    assert score.difference(0.0213) == "+2.1 pp"
-    assert score.difference(-0.0213) == "−2.1 pp"
-    assert score.difference(-0.0004) == score.difference(0.0004) == "0.0 pp"
+    assert score.difference(0.0213) + score.unit == "+2.1 points"
+    assert score.difference(-0.0213) == "−2.1"
+    assert score.difference(-0.0004) == score.difference(0.0004) == "0.0"
     assert score.between(-0.01, 0.02) == "−1.0 to +2.0"
 
 

@@ -18,7 +18,7 @@ VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
 #: Text goes on through these; it is parted by the others.
 INLINE = {"wbr", "strong", "span", "em", "a", "abbr"}
 #: SVG shapes may close themselves.
-SHAPES = {"line", "circle", "rect", "polyline", "polygon"}
+SHAPES = {"line", "circle", "rect", "polyline", "polygon", "path"}
 
 
 @dataclass

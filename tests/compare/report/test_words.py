@@ -15,7 +15,7 @@ from vicinal.compare.report.words import Answer, answer
 def answer_of(made: Any, name: str = "accuracy") -> Answer:
     score = Score.of(name, 0.9 if name == "accuracy" else 53.0)
     rows = leaderboard(made.run, made.trials, made.verdicts, score)
-    return answer(made.run, rows, made.usage.label, score.metric)
+    return answer(made.run, rows, made.usage.label, score)
 
 
 def found(said: Answer) -> list[str]:
@@ -58,7 +58,7 @@ def test_every_method_is_spoken_of(story: Callable[..., Any]) -> None:
     made = story(failed=[("randaugment", 3)])
     helps, hurts, unclear, failed = found(answer_of(made))
     assert helps.startswith("mixup helps: +")
-    assert "percentage points against the baseline (95 % interval +" in helps
+    assert " points against the baseline (95 % interval +" in helps
     assert hurts.startswith("randaugment hurts: −")
     assert unclear.startswith("No evidence yet for cutmix:alpha=0.5 (")
     assert failed == "Trainings failed: 1 of randaugment."

@@ -10,7 +10,6 @@ from vicinal.compare.report.axes import Axis
 from vicinal.compare.report.leaderboard import Look, completed, look
 from vicinal.compare.report.numbers import Score, known, number
 from vicinal.compare.verdict import Verdict
-from vicinal.evaluate import Metric
 
 #: Ends of intervals further out than this many times the outermost point leave the figure.
 REACH = 2.5
@@ -41,14 +40,13 @@ class Differences:
 
     strips: list[Strip]
     axis: Axis
-    metric: Metric
+    score: Score
 
     def label(self, tick: float) -> str:
-        """A tick in words; the one at zero has the unit."""
-        scale, places, unit = 1.0, self.axis.decimals, ""
-        if self.metric.style == "share":
-            scale, places, unit = 100.0, max(0, places - 2), " pp"
-        return number(tick * scale, places, sign=True) + (unit if tick == 0 else "")
+        """A tick in words."""
+        if self.score.unit:
+            return number(100 * tick, max(0, self.axis.decimals - 2), sign=True)
+        return number(tick, self.axis.decimals, sign=True)
 
     @property
     def cut(self) -> bool:
@@ -84,7 +82,7 @@ def paired_differences(
             Strip(
                 method=verdict.method,
                 look=look(verdict),
-                difference=score.difference(verdict.difference),
+                difference=score.difference(verdict.difference) + score.unit,
                 between=words,
                 centre=verdict.difference,
                 low=verdict.low if words else None,
@@ -95,7 +93,7 @@ def paired_differences(
     if not strips:
         return None
     strips.sort(key=lambda one: -one.centre if score.metric.higher_is_better else one.centre)
-    return Differences(strips, _scale(strips), score.metric)
+    return Differences(strips, _scale(strips), score)
 
 
 def _scale(strips: Sequence[Strip]) -> Axis:

@@ -10,8 +10,8 @@ from statistics import fmean, stdev
 
 from vicinal.compare.records import RunRecord, TrialRecord
 from vicinal.compare.report import numbers
-from vicinal.compare.report.numbers import Score, count, duration, known
-from vicinal.compare.verdict import Verdict
+from vicinal.compare.report.numbers import Score, duration, known
+from vicinal.compare.verdict import Verdict, remark
 
 #: Metrics beside the one that decides, as far as they were measured.
 FURTHER = ("ece", "nll", "mae", "r2")
@@ -137,18 +137,6 @@ def _row(
 def look(verdict: Verdict) -> Look:
     """The look of a verdict's word."""
     return LOOKS.get(verdict.word, UNCLEAR)
-
-
-def remark(verdict: Verdict) -> str:
-    """How far away a verdict is, or why there is none."""
-    if verdict.more_seeds is not None:
-        more = int(float(f"{verdict.more_seeds:.2g}"))
-        return f"about {count(more, 'more seed')} would tell"
-    return {
-        "too few seeds": "a verdict takes at least 2 seeds",
-        "diverged": "a score is no number",
-        "no evidence yet": "more seeds are not expected to tell",
-    }.get(verdict.word, "")
 
 
 def _which(trial: TrialRecord, run: RunRecord) -> str:

@@ -51,17 +51,22 @@ class Score:
             return number(value, self.places or 0)
         return _typeset(self.metric.format(value))
 
+    @property
+    def unit(self) -> str:
+        """Of differences, with the space before it: shares differ by percentage points."""
+        return " points" if self.metric.style == "share" else ""
+
     def difference(self, value: float) -> str:
-        """A difference of two values, with its sign: `+2.1 pp`."""
+        """A difference of two values, with its sign and without its unit: `+2.1`."""
         if self.places is not None or not math.isfinite(value):
             return number(value, self.places or 0, sign=True)
-        return _typeset(self.metric.format_difference(value))
+        return number(100 * value, 1, sign=True) if self.unit else number(value, 3, sign=True)
 
     def between(self, low: float, high: float) -> str:
         """The ends of an interval of a difference: `+0.4 to +2.1`; empty where there is none."""
         if not (known(low) and known(high)):
             return ""
-        return " to ".join(self.difference(end).removesuffix(" pp") for end in (low, high))
+        return " to ".join(self.difference(end) for end in (low, high))
 
 
 def number(value: float | None, decimals: int, *, sign: bool = False) -> str:

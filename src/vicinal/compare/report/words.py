@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from vicinal.compare.records import RunRecord
 from vicinal.compare.report.leaderboard import Row
-from vicinal.compare.report.numbers import count, listed
-from vicinal.evaluate import Metric
+from vicinal.compare.report.numbers import Score, count, listed
 
 
 @dataclass(frozen=True)
@@ -26,19 +25,19 @@ class Answer:
     sure: list[str]
 
 
-def answer(run: RunRecord, rows: Sequence[Row], winner: str | None, metric: Metric) -> Answer:
+def answer(run: RunRecord, rows: Sequence[Row], winner: str | None, score: Score) -> Answer:
     """Say it.
 
     Args:
         run: what was asked for.
         rows: of the leaderboard.
         winner: the method to use, None where none beats the baseline.
-        metric: that decides.
+        score: the metric that decides.
     """
     others = [row for row in rows if row.method != run.baseline]
     headline, kind = _headline(run, others, winner)
-    found, sure = _found(run, others, winner), _sure(run, others, metric)
-    return Answer(headline, kind, _asked(run, metric), found, sure)
+    found, sure = _found(run, rows, winner, score), _sure(run, others, score)
+    return Answer(headline, kind, _asked(run, score), found, sure)
 
 
 def _headline(run: RunRecord, others: Sequence[Row], winner: str | None) -> tuple[str, str]:
@@ -60,45 +59,47 @@ def _headline(run: RunRecord, others: Sequence[Row], winner: str | None) -> tupl
     return f"No method is shown to help on {run.name} yet", "unclear"
 
 
-def _asked(run: RunRecord, metric: Metric) -> str:
+def _asked(run: RunRecord, score: Score) -> str:
     seeds, splits = run.settings["seeds"], run.task["splits"]
     trained = f"with {count(seeds, 'seed')}" + (f" on each of {splits} folds" if splits > 1 else "")
-    held_out = count(run.task["held_out"], "held-out row")
+    held_out = count(run.task["held_out"], "held-out row") + (" a fold" if splits > 1 else "")
     return (
         f"Does training with another augmentation than the baseline, {run.baseline}, give a better "
         f"{run.settings['model']} for {run.name}? Every method was trained {trained}, with the "
         "same data, splits, initial weights and number of steps, and judged after its last epoch "
-        f"by {metric.name} on {held_out}{' a fold' if splits > 1 else ''} that it had not seen."
+        f"by {score.metric.name} on {held_out} that it had not seen."
     )
 
 
-def _found(run: RunRecord, others: Sequence[Row], winner: str | None) -> list[tuple[str, str]]:
+def _found(
+    run: RunRecord, rows: Sequence[Row], winner: str | None, score: Score
+) -> list[tuple[str, str]]:
     lines = [
         (
             f"{row.method} {row.word}",
-            f": {row.difference.replace(' pp', ' percentage points')} against the baseline "
+            f": {row.difference}{score.unit} against the baseline "
             f"(95 % interval {row.between}, p\N{NO-BREAK SPACE}{_equals(row.p)}).",
         )
         for word in ("helps", "hurts")
-        for row in _with(others, word)
+        for row in _with(rows, word)
     ]
-    if winner is not None and len(_with(others, "helps")) > 1:
+    if winner is not None and len(_with(rows, "helps")) > 1:
         rest = " has the best mean of those that help; they were not tested against each other."
         lines.append((winner, rest))
-    unclear = _with(others, "no evidence yet")
+    unclear = _with(rows, "no evidence yet")
     if unclear:
         lines.append(("No evidence yet", f" for {_undecided(unclear)}."))
-    few = _names(others, "too few seeds")
+    few = _names(rows, "too few seeds")
     if few:
         rest = (
-            f" on {few}: one pair of trainings cannot tell the effect of a method from the luck of "
-            "a seed. Run again with --seeds 3 or more; finished trainings are kept."
+            f" on {few}: a single pair of trainings cannot tell the effect of a method from the "
+            "luck of a seed. Run again with --seeds 3 or more; finished trainings are kept."
         )
         lines.append(("No verdict is possible", rest))
-    diverged = _names(others, "diverged")
+    diverged = _names(rows, "diverged")
     if diverged:
         lines.append(("No verdict", f" on {diverged}: some of the scores are no numbers."))
-    failed = [f"{row.failed} of {row.method}" for row in others if row.failed]
+    failed = [f"{row.failed} of {row.method}" for row in rows if row.failed]
     if failed:
         lines.append(("Trainings failed", f": {listed(failed)}."))
     return lines or [("Nothing", f": no method was named to hold against {run.baseline}.")]
@@ -113,7 +114,7 @@ def _undecided(rows: Sequence[Row]) -> str:
     return f"{listed([row.method for row in rows])}{tail}"
 
 
-def _sure(run: RunRecord, others: Sequence[Row], metric: Metric) -> list[str]:
+def _sure(run: RunRecord, others: Sequence[Row], score: Score) -> list[str]:
     tested = [row for row in others if row.p]
     if not tested:
         return [
@@ -141,8 +142,8 @@ def _sure(run: RunRecord, others: Sequence[Row], metric: Metric) -> list[str]:
             else ": seeds cannot show whether other held-out rows would give the same answer."
         ),
     ]
-    if metric.counted:
-        step = 100 * metric.granularity(run.task["held_out"])
+    if score.metric.counted:
+        step = 100 * score.metric.granularity(run.task["held_out"])
         lines[1] += f" One held-out row more or less is {step:.2g} percentage points."
     return lines
 
