@@ -229,9 +229,7 @@ def test_shares_that_leave_nothing_to_train_on_are_refused(apart: Mapping[Part, 
 
 def test_too_few_rows_for_a_part_are_named() -> None:
     method = Recorder(apart={"held_out": 0.01}, held=Stream("held_out"))
-    with pytest.raises(
-        TrainingFailed, match=r"60 training rows are too few.*held_out"
-    ):
+    with pytest.raises(TrainingFailed, match=r"60 training rows are too few.*held_out"):
         run(method)
 
 
