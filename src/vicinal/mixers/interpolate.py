@@ -92,7 +92,7 @@ class Mixup(Mixer):
         self.scope = scope
 
     def sample(self, batch: Batch, draws: Draws) -> MixupParams:
-        partner = batch.index[draws.permutation("partner")]
+        partner = batch.index.index_select(0, draws.permutation("partner"))
         source = draws.shared() if self.scope == "batch" else draws
         return MixupParams(partner, source.beta("kept", self.alpha, self.alpha))
 
@@ -101,11 +101,11 @@ class Mixup(Mixer):
         x = batch.tensor
         if not x.is_floating_point():
             raise TypeError(f"x must be floating point to be interpolated, got {x.dtype}")
-        kept = params.kept.to(x.dtype).view(-1, *(1,) * (x.dim() - 1))
-        mixed = in_blocks(_lerp, x, pool.tensor, at, kept)
         target = batch.target
         if target is not None and pool.target is not None:
             target = target.mix(pool.target[at], params.kept)
+        kept = params.kept.to(x.dtype).view(-1, *(1,) * (x.dim() - 1))
+        mixed = in_blocks(_lerp, x, pool.tensor, at, kept)
         return batch.replace(x=mixed, target=target)
 
 
