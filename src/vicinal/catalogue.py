@@ -140,5 +140,6 @@ def _section(card: Card) -> str:
     if card.needs:
         lines.append(f"Needs {', '.join(card.needs)}.")
     if card.example:
-        lines.append(f"```python\n{card.example}\n```")
+        example = card.example.replace("{settings}", "")
+        lines.append(f"```python\n{example}\n```")
     return "\n\n".join(lines)

@@ -75,6 +75,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     return trials(folder / "runs" / "wine")
 
 
+@pytest.mark.slow
 def test_two_runs_and_two_workers_give_the_same_numbers(
     whole: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -83,7 +84,7 @@ def test_two_runs_and_two_workers_give_the_same_numbers(
     assert trials(tmp_path / "here") == whole
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_killed_in_the_middle_it_redoes_only_what_had_not_finished(
     whole: dict[str, dict[str, Any]], tmp_path: Path, workers: str
 ) -> None:
@@ -107,6 +108,7 @@ def test_killed_in_the_middle_it_redoes_only_what_had_not_finished(
     assert {key: after[key] for key in stamps} == stamps  # untouched, to the second and the timing
 
 
+@pytest.mark.slow
 def test_interrupted_it_tells_what_is_known_and_goes_on_later(
     whole: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -190,16 +190,11 @@ class Arena:
 
     def predict(self, method: Method, learner: Learner, rows: Tensor) -> Tensor:
         """Outputs for some rows. rows: (M,) int64. Returns (M, C) or (M, 1) float32."""
-        modes = {network: network.training for network in learner.networks.values()}
-        for network in modes:
-            network.eval()
         outputs = []
-        with torch.no_grad(), learner.setting.launcher.autocast():
+        with torch.no_grad(), learner.evaluating(), learner.setting.launcher.autocast():
             for some in torch.split(rows, JUDGED_ROWS):
                 batch: Batch = self.examples.batch(some, epoch=0, labelled=False)
                 outputs.append(method.predict(learner, batch).float())
-        for network, mode in modes.items():
-            network.train(mode)
         return torch.cat(outputs)
 
 

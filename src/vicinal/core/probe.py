@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.core.batch import Batch
+from vicinal.core.modes import in_mode
 
 When = Literal["before", "during"]
 
@@ -55,12 +56,8 @@ def ask(probes: Iterable[Probe], networks: Mapping[str, nn.Module], batch: Batch
         if probe.when != "before" or probe in evidence:
             continue
         network = networks[probe.network]
-        mode = network.training
-        network.train(probe.training)
-        try:
+        with in_mode([network], training=probe.training):
             evidence[probe] = probe.answer(network, batch)
-        finally:
-            network.train(mode)
     return batch.replace(evidence=evidence) if len(evidence) > len(batch.evidence) else batch
 
 

@@ -39,7 +39,7 @@ def endless_batches(rows: Tensor, size: int, *, seed: int) -> Iterator[tuple[int
 def set_apart(
     rows: Tensor, share: float, *, seed: int, labels: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Take a share of the rows away, from every class alike.
+    """Take a share of the rows away, from every class alike; every class keeps a row.
 
     Args:
         rows: (N,) int64.
@@ -56,6 +56,6 @@ def set_apart(
     by_class = classes.argsort(stable=True)
     sizes = classes.bincount()
     rank = torch.arange(len(rows)) - (sizes.cumsum(0) - sizes)[classes[by_class]]
-    taken = rank < (sizes * share).round().long()[classes[by_class]]
+    taken = rank < (sizes * share).round().long().minimum(sizes - 1)[classes[by_class]]
     shuffled = rows[order][by_class]
     return shuffled[~taken].sort().values, shuffled[taken].sort().values

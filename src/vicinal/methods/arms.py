@@ -93,6 +93,8 @@ def parse_arm(spec: str) -> Arm:
         key, equals, value = (part.strip() for part in setting.partition("="))
         if not equals or not value:
             raise InputError(f"{spec}: {setting!r} must be written name=value")
+        if key in parameters:
+            raise InputError(f"{spec}: {key} is given more than once: leave one of them out")
         if key not in card.parameters:
             tail = nearest(key, card.parameters) if card.parameters else "it has none"
             raise InputError(f"{name} has no parameter {key!r}: {tail}")

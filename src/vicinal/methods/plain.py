@@ -19,7 +19,7 @@ class Plain(Supervised):
         example=(
             "import vicinal\n"
             "\n"
-            "# in the training loop: crop and flip as you do already, nothing else\n"
+            "# in the training loop: what you do already, and nothing else\n"
             "loss = vicinal.Target.of(y).loss(model(x))"
         ),
     )

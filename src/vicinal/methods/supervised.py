@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vicinal.core.augmentation import Augmentation
 from vicinal.core.batch import Batch
-from vicinal.core.method import Learner, Method, Setting
+from vicinal.core.method import Learner, Method, Phase
 from vicinal.core.objective import Objective
 from vicinal.core.params import Params
 from vicinal.core.probe import Probe, ask, listening
@@ -47,11 +47,10 @@ class Supervised(Method):
             asked += part.probes if part is not None else ()
         return tuple(dict.fromkeys(asked))
 
-    def start(self, setting: Setting) -> Learner:
-        learner = super().start(setting)
+    def enter(self, learner: Learner, phase: Phase, steps: int) -> None:
+        # Not in `start`: a subclass adds its teachers there after it called this one.
         for probe in self.probes:
             probe.require(learner.networks[probe.network])
-        return learner
 
     def step(self, learner: Learner, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         batch, params = self.augmented(learner, batches["train"])
