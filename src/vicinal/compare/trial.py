@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -264,13 +264,18 @@ def deterministic(seed: int, threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
     strict = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    fill = memory.fill_uninitialized_memory
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # It finds reads of memory never written, and writes every new tensor once more for it.
+        memory.fill_uninitialized_memory = False
         try:
             yield
         finally:
+            memory.fill_uninitialized_memory = fill
             torch.use_deterministic_algorithms(strict, warn_only=warn_only)
             torch.set_num_threads(before)
 
