@@ -109,6 +109,12 @@ def test_a_confidence_of_one_falls_into_the_last_bin() -> None:
     assert calibration_error(bins) == pytest.approx(0.5)
 
 
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
+    edges = torch.linspace(0, 1, 16, dtype=torch.float64)[1:]
+    assert [one.count for one in reliability(edges, torch.ones(15))] == [1] * 15
+    assert all(one.confidence == one.high for one in reliability(edges, torch.ones(15)))
+
+
 def test_confidence_drawn_as_accuracy_is_calibrated_and_sharpened_logits_are_overconfident() -> (
     None
 ):
