@@ -67,7 +67,7 @@ def test_mlp_tells_tumours_apart_after_ten_passes() -> None:
 
 
 def test_small_vit_reads_digits() -> None:
-    # With positions of the usual size, 0.02, it gets a third of them right.
+    # With positions of the usual size, 0.02, it does not get there in so few passes.
     assert accuracy("small-vit:width=64", digits(), epochs=5, rate=3e-3) > 0.85
 
 

@@ -13,7 +13,7 @@ from vicinal.core.card import Range
 from vicinal.models.shapes import image_shape
 
 #: The stem halves an image until its shorter side is at most this. With a first stage at 32 x 32,
-#: an epoch of CIFAR-10 costs four times as much.
+#: an epoch of CIFAR-10 costs more than three times as much.
 STAGE_SIDE = 16
 
 
