@@ -11,7 +11,8 @@ def image_shape(input_shape: tuple[int, ...]) -> tuple[int, int, int]:
     """
     if len(input_shape) != 3 or min(input_shape) < 1:
         raise ValueError(
-            f"it takes images of shape (channels, height, width), got rows of shape {input_shape}"
+            f"it takes images of shape (channels, height, width), got rows of shape {input_shape}, "
+            "which mlp takes"
         )
     channels, height, width = input_shape
     return channels, height, width

@@ -62,7 +62,8 @@ class SmallViT(nn.Module):
         tokens = (-(-sides[0] // self.patch)) * (-(-sides[1] // self.patch))
         self.embed = nn.Conv2d(channels, width, self.patch, stride=self.patch)
         # As large as the tokens themselves. At the usual 0.02 their mean hardly tells where a patch
-        # was, and the first epochs are spent on learning it: on digits, 38 % are read after 10, against 93 %.
+        # was, and the first epochs go into learning it: of digits, 38 % are read after 10 epochs,
+        # against 93 %.
         self.position = nn.Parameter(torch.randn(1, tokens, width))
         self.blocks = nn.ModuleList(TransformerBlock(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
