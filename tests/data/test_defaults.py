@@ -21,10 +21,11 @@ def table():
     return Task("rows", "tabular", "regression", torch.zeros(4, 2), torch.zeros(4))
 
 
-def test_a_slice_of_cifar10_trains_in_about_six_hundred_steps():
+def test_a_slice_of_cifar10_trains_in_about_nine_hundred_steps_and_digits_in_three_hundred():
+    assert choose(images(8), 1438).epochs * (1438 // 64) == 308
     choices = choose(images(), 2000)
     assert (choices.model, choices.crop, choices.flip) == ("small-resnet", 4, True)
-    assert (choices.batch_size, choices.epochs) == (64, 20)
+    assert (choices.batch_size, choices.epochs) == (64, 30)
     assert (choices.optimiser, choices.learning_rate) == ("sgd", 0.05)
 
 
@@ -51,7 +52,7 @@ def test_tables_get_a_perceptron_and_no_crop():
 def test_attention_gets_adamw_and_a_low_rate(name):
     choices = choose(images(), 2000, model=name)
     assert (choices.model, choices.optimiser) == (name, "adamw")
-    assert choices.learning_rate < 2e-3
+    assert choices.learning_rate <= 2e-3
     assert choices.reasons["model"] == "as asked for"
     assert choose(images(), 2000, model="resnet18").optimiser == "sgd"
 
