@@ -183,7 +183,7 @@ class Twice(nn.Module):
 
 @pytest.mark.parametrize("layer, runs", [("shared", 2), ("unused", 0)])
 def test_a_layer_must_run_once(layer: str, runs: int) -> None:
-    with pytest.raises(ValueError, match=f"layer '{layer}' ran {runs} times in a pass, not once"):
+    with pytest.raises(ValueError, match=f"layer '{layer}' runs {runs} times in a forward pass"):
         at(layer, Twice(), samples())
 
 
@@ -200,7 +200,10 @@ class Folding(nn.Module):
         return output
 
 
-@pytest.mark.parametrize("layer", ["recurrent", "pairs"])
-def test_a_layer_must_put_out_a_row_for_each_sample(layer: str) -> None:
-    with pytest.raises(ValueError, match=f"layer '{layer}' does not put out one tensor"):
+@pytest.mark.parametrize(
+    "layer, fault",
+    [("recurrent", "puts out a tuple"), ("pairs", "does not put out a row a sample")],
+)
+def test_a_layer_must_put_out_a_row_for_each_sample(layer: str, fault: str) -> None:
+    with pytest.raises(ValueError, match=f"layer '{layer}' {fault}"):
         at(layer, Folding(), samples(4, 2, 4))

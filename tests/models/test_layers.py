@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vicinal.core.layer_output import replace_output
 from vicinal.models.build import build_model
-from vicinal.models.layer_output import replace_output
 from vicinal.models.layers import layer_names, mixable_layers, suggested_layers
 
 SHAPE = (3, 32, 32)

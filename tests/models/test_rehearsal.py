@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vicinal.models.rehearsal import evaluating, rehearse
+from vicinal.models.rehearsal import rehearse
 
 
 def test_a_rehearsal_leaves_weights_statistics_modes_and_hooks_as_they_were() -> None:
@@ -41,10 +41,3 @@ def test_a_layer_that_runs_twice_is_heard_twice_and_one_that_does_not_never() ->
     output, heard = rehearse(Twice(), (3,), layers=["layer", "unused"])
     assert [len(heard["layer"]), len(heard["unused"])] == [2, 0]
     assert torch.equal(heard["layer"][1], output)
-
-
-def test_evaluation_mode_reaches_every_module() -> None:
-    model = nn.Sequential(nn.Sequential(nn.Dropout(0.5)))
-    with evaluating(model):
-        assert not any(module.training for module in model.modules())
-    assert all(module.training for module in model.modules())

@@ -12,7 +12,7 @@ from vicinal.core.task import Task
 Optimiser = Literal["sgd", "adamw"]
 
 #: Optimiser steps in all that a small network needs to come near its best. On small tables more do
-#: harm: on `diabetes` a perceptron explains 28 % of the variance after 220 and 21 % after 440. Digits
+#: harm: on `diabetes` a perceptron explains 28 % of the variance after 220, 21 % after 440. Digits
 #: of 8 x 8 are learnt after 220; on 2,000 photographs of 32 x 32, 620 give 55 % and 930 give 59 %.
 STEPS = {"image": 930, "small image": 300, "tabular": 250}
 #: Pixels of a side; images up to here are small ones.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from vicinal.core.augmentation import Augmentation
 from vicinal.core.batch import Batch
 from vicinal.core.draws import Draws
+from vicinal.core.layer_output import replace_output
 from vicinal.core.params import Params
 
 
@@ -39,31 +38,22 @@ class AtLayer:
             draws: of the batch's rows.
 
         Raises:
-            ValueError: there is no such layer, or its output is not one tensor with a row a sample.
+            InputError: there is no such layer.
+            ValueError: it does not put out one tensor, once, with a row for each sample.
         """
         if not self.layer:
             mixed, params = self.augmentation.augment(batch, draws)
             return model(mixed.x), mixed, params
-        modules = dict(model.named_modules())
-        if self.layer not in modules:
-            raise ValueError(f"the model has no layer {self.layer!r}")
         made: list[tuple[Batch, Params]] = []
 
-        def augment(_module: nn.Module, _inputs: Any, output: Any) -> Tensor:
-            if not isinstance(output, Tensor) or len(output) != len(batch):
-                raise ValueError(
-                    f"layer {self.layer!r} does not put out one tensor, a row a sample"
-                )
+        def augment(output: Tensor) -> Tensor:
+            if len(output) != len(batch):
+                raise ValueError(f"layer {self.layer!r} does not put out a row a sample")
             result, params = self.augmentation.augment(batch.replace(x=output), draws)
             made.append((result, params))
             return result.tensor
 
-        handle = modules[self.layer].register_forward_hook(augment)
-        try:
+        with replace_output(model, self.layer, augment):
             output: Tensor = model(batch.x)
-        finally:
-            handle.remove()
-        if len(made) != 1:
-            raise ValueError(f"layer {self.layer!r} ran {len(made)} times in a pass, not once")
         result, params = made[0]
         return output, batch.replace(target=result.target), params

@@ -1,7 +1,6 @@
 """Models for small data, models by name, and what can be done at their layers."""
 
 from vicinal.models.build import build_model, model_fingerprint
-from vicinal.models.layer_output import replace_output
 from vicinal.models.layers import layer_names, mixable_layers
 from vicinal.models.mlp import MLP
 from vicinal.models.names import model_names
@@ -17,5 +16,4 @@ __all__ = [
     "mixable_layers",
     "model_fingerprint",
     "model_names",
-    "replace_output",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
+
+from vicinal.core.modes import in_mode
 
 #: Samples in the pass.
 ROWS = 2
@@ -37,20 +38,8 @@ def rehearse(
         for layer, values in heard.items()
     ]
     try:
-        with evaluating(model), torch.no_grad():
+        with in_mode([model], training=False), torch.no_grad():
             return model(x), heard
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards each module is back in its own mode, frozen ones included."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

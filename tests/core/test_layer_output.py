@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.core.errors import InputError
-from vicinal.models.layer_output import replace_output
+from vicinal.core.layer_output import replace_output
 
 
 class Chain(nn.Module):
