@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from vicinal.compare.memory import keep_freed_memory
 from vicinal.compare.plan import Recipe
 from vicinal.compare.records import TrialRecord
 from vicinal.compare.training import Examples, Progress, TrainingFailed, train
@@ -261,6 +262,7 @@ def deterministic(seed: int, threads: int) -> Iterator[None]:
 
     The global generator is seeded because layers such as dropout have no other source.
     """
+    keep_freed_memory()
     before = torch.get_num_threads()
     strict = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
