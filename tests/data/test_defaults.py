@@ -78,3 +78,22 @@ def test_every_choice_has_a_reason_in_one_line():
 def test_a_training_part_without_rows_is_a_programming_error():
     with pytest.raises(ValueError, match="train_size must be positive, got 0"):
         choose(table(), 0)
+
+
+def test_a_learning_rate_follows_the_optimiser_and_batch_size_that_are_given():
+    assert choose(images(), 2000, batch_size=32).learning_rate == 0.025
+    assert choose(images(), 2000, optimiser="adamw").learning_rate < 0.01
+    assert choose(table(), 455, optimiser="sgd").learning_rate == 0.0025
+
+
+def test_what_is_given_is_taken_and_said_to_be_asked_for():
+    choices = choose(images(), 2000, epochs=3, flip=False, weight_decay=0.0)
+    assert (choices.epochs, choices.flip, choices.weight_decay) == (3, False, 0.0)
+    asked = {name for name, why in choices.reasons.items() if why == "as asked for"}
+    assert asked == {"epochs", "flip", "weight_decay"}
+
+
+def test_a_batch_is_never_larger_than_the_data_and_says_so():
+    choices = choose(table(), 142, batch_size=100_000)
+    assert choices.batch_size == 142
+    assert "no more" in choices.reasons["batch_size"]

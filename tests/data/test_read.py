@@ -154,6 +154,37 @@ def test_a_path_that_does_not_exist_offers_what_does(folder, pets, monkeypatch, 
         read_task(source)
 
 
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("wine", {"drop": ["ash"]}, r"--drop does not apply to wine: it is an embedded data set"),
+        (
+            "wine",
+            {"target": "ash", "columns": ["hue"]},
+            "--target and --columns do not apply to wi",
+        ),
+        ("wine", {"kind": "regression"}, "--kind does not apply to wine: .*, of classification"),
+        ("diabetes", {"kind": "classification"}, "--kind does not apply to .*, of regression"),
+        ("digits", {"image_size": 32}, "--image-size does not apply to digits"),
+        ("photos", {"drop": ("a",)}, "--drop does not apply to photos: it is a folder of images"),
+        ("photos", {"columns": ["a"], "target": "y"}, "--target and --columns do not apply"),
+        ("photos", {"kind": "regression"}, "--kind does not apply to photos"),
+        ("table.csv", {"image_size": 32}, "--image-size does not apply to table.csv: no column"),
+    ],
+)
+def test_options_without_effect_are_refused(folder, pets, monkeypatch, source, options, message):
+    monkeypatch.chdir(folder(pets | {"../table.csv": "a,y\n1,u\n2,v\n"}).parent)
+    with pytest.raises(InputError, match=message) as error:
+        read_task(source, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_options_that_say_what_is_so_are_taken(folder, pets):
+    assert read_task("wine", kind="classification", drop=[]).kind == "classification"
+    assert read_task("diabetes", kind="regression").kind == "regression"
+    assert read_task(folder(pets), kind="classification", image_size=8).x.shape[-1] == 8
+
+
 def test_one_class_is_refused(folder, picture):
     root = folder({f"cats/{number}.png": picture(number) for number in range(3)})
     with pytest.raises(InputError, match=r"photos: one class \(cats\) in the training part"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,11 +55,16 @@ def read_task(
         kind: `classification` or `regression`; by default as `vicinal.data.targets` says.
 
     Raises:
-        InputError: there are no such data, or they cannot be used; the message says what to do.
+        InputError: there are no such data, they cannot be used, or an option has no meaning for
+            them; the message says what to do.
     """
     goal = check_kind(kind)
+    chosen = {"target": target, "columns": columns, "drop": tuple(drop)}
     if source in EMBEDDED:
         task = read_embedded(str(source))
+        asked = None if goal == task.kind else goal
+        what = f"{source}: it is an embedded data set, of {task.kind}"
+        refuse_options(chosen | {"kind": asked, "image-size": image_size}, what)
         if Path(source).exists():
             note = f"{source} is scikit-learn's; to read the path of that name, give ./{source}"
             task = replace(task, notes=(*task.notes, note))
@@ -68,6 +73,8 @@ def read_task(
     check_exists(path, str(source))
     files = find(path)
     if isinstance(files, ImageFiles):
+        asked = None if goal == "classification" else goal
+        refuse_options(chosen | {"kind": asked}, f"{source}: it is a folder of images by class")
         return assemble(read_image_files(files, where=path, image_size=image_size))
     with tempfile.TemporaryDirectory(prefix="vicinal-", ignore_cleanup_errors=True) as cache:
         found = read_table(
@@ -81,6 +88,22 @@ def read_task(
             kind=goal,
         )
     return assemble(found)
+
+
+def refuse_options(given: Mapping[str, object], what: str) -> None:
+    """Refuse options that would have no effect.
+
+    Args:
+        given: by name; None or empty if it was not given.
+        what: the data, and what they are.
+
+    Raises:
+        InputError: one was given.
+    """
+    names = [f"--{name}" for name, value in given.items() if value is not None and value != ()]
+    if names:
+        verb = "does" if len(names) == 1 else "do"
+        raise InputError(f"{' and '.join(names)} {verb} not apply to {what}")
 
 
 def check_exists(path: Path, given: str) -> None:

@@ -68,6 +68,8 @@ def read_table(
             f"{where}: column {goal} is to be predicted and cannot be an input as well"
         )
     picture = image_column(tables[0], inputs, where=source.name)
+    if picture is None and image_size is not None:
+        raise InputError(f"--image-size does not apply to {where}: no column holds images")
     modality: Modality = "tabular" if picture is None else "image"
     labels = read_target(read_column(tables, goal), kind, modality=modality, source=source)
     notes.append(labels.note)
