@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,25 @@ def test_the_same_command_again_trains_nothing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("vicinal.compare.execute.run_trial", trained)
     again = output(*arguments)
     assert first.partition("held-out accuracy;")[2] == again.partition("held-out accuracy;")[2]
+    assert again.count("(from the store)") == 4
+
+
+def test_the_printed_yaml_repeats_the_comparison_from_the_store() -> None:
+    first = output(
+        *("compare", "wine", "--methods", "none,mixup", "--seeds", "2", "--epochs", "1"),
+        *("--optimiser", "sgd", "--holdout", "0.3", "--weight-decay", "0.1"),
+    )
+    block = first.partition("for vicinal compare --config:")[2].partition("report:")[0]
+    Path("again.yaml").write_text(textwrap.dedent(block))
+    again = output("compare", "--config", "again.yaml")
+    assert again.count("(from the store)") == 4
+
+
+def test_an_edited_component_is_trained_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("compare", "wine", "--methods", "none", "--seeds", "1", "--epochs", "1")
+    output(*arguments)
+    monkeypatch.setattr("vicinal.compare.plan._package_fingerprint", lambda: "edited")
+    assert "(from the store)" not in output(*arguments)
 
 
 def test_folds_give_a_trial_each() -> None:
@@ -132,6 +152,8 @@ def test_a_diverging_arm_is_named_and_the_others_are_judged() -> None:
     )
     assert "failed" in shown
     assert "--learning-rate" in shown
+    assert "0 of 2 trials are done" in shown
+    assert "To go on" not in shown
 
 
 def picture(mode: str, size: tuple[int, int], seed: int) -> Image.Image:

@@ -136,6 +136,9 @@ def test_methods_that_cannot_be(methods: str, words: list[str]) -> None:
         (["--model", "resnet1800"], ["resnet1800", "resnet18"]),
         (["--model", "absent.module:factory"], ["absent"]),
         (["--model", "mlp:depth=-1"], ["depth"]),
+        (["--crop", "8"], ["--crop", "8 pixels"]),
+        (["--holdout", "0.3", "--folds", "3"], ["--holdout", "--folds"]),
+        (["--first-seed", "99999999999999999999"], ["--first-seed"]),
         (["--device", "cuda"], ["cuda"]),
         (["--precision", "8"], ["--precision", "32-true"]),
         (["--config", "absent.yaml"], ["absent.yaml"]),
@@ -145,6 +148,11 @@ def test_methods_that_cannot_be(methods: str, words: list[str]) -> None:
 def test_flags_that_cannot_be(flags: list[str], words: list[str]) -> None:
     line = refused(["compare", "digits", *flags])
     assert all(word in line for word in words), line
+
+
+@pytest.mark.parametrize("flags", [["--crop", "4"], ["--flip"]])
+def test_flags_for_images_do_not_apply_to_tables(flags: list[str]) -> None:
+    assert f"{flags[0]} does not apply to wine" in refused(["compare", "wine", *flags])
 
 
 def test_a_configuration_that_does_not_fit() -> None:

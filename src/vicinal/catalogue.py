@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+#: Of data that can be compared on; components for any data suit them too.
+MODALITIES = {"image", "tabular"}
+
+
 def select(
     *,
     search: str | None = None,
@@ -36,7 +40,7 @@ def select(
     cards: list[Card] = [component.card for component in registry.components()]
     _known("kind", kind, {card.kind for card in cards})
     _known("family", family, {card.family for card in cards})
-    _known("modality", modality, {name for card in cards for name in card.modality})
+    _known("modality", modality, {name for card in cards for name in card.modality} | MODALITIES)
     words = (search or "").lower().split()
     found = [
         card

@@ -163,7 +163,11 @@ def _compare(given: dict[str, Any], config: str | None) -> int:
         with Board(console, comparison) as board:
             try:
                 run_comparison(
-                    comparison, store, on_progress=board.on_progress, on_done=board.on_done
+                    comparison,
+                    store,
+                    on_progress=board.on_progress,
+                    on_known=board.on_known,
+                    on_done=board.on_done,
                 )
             except KeyboardInterrupt:
                 interrupted = True
@@ -174,7 +178,9 @@ def _compare(given: dict[str, Any], config: str | None) -> int:
             show_outcome(console, outcome)
             path = comparison.out / REPORT
             save_report(path, outcome, store.last_run()[2])
-            show_usage(console, outcome)
+            done = sum(record.state == "done" for record in board.records)
+            if done == len(comparison.trials):
+                show_usage(console, outcome)
             console.print(f"\nreport: {path}", highlight=False, soft_wrap=True)
     if interrupted:
         console.print(

@@ -21,5 +21,7 @@ def test_what_is_freed_is_not_faulted_in_again() -> None:
         assert all(tensor[-1] == 1 for tensor in tensors)
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    use()
-    assert use() < 1000  # of some 16,000 pages
+    first = use()
+    for _ in range(3):  # the heap grows to what is needed
+        last = use()
+    assert last <= first // 10 or last < 100

@@ -155,6 +155,7 @@ def test_regression_is_judged_in_the_unit_of_its_target() -> None:
     "change",
     [
         {"method": "mixup"},
+        {"code": "edited"},
         {"seed": 2},
         {"fold": 1},
         {"recipe": dataclasses.replace(RECIPE, epochs=3)},
@@ -164,7 +165,13 @@ def test_regression_is_judged_in_the_unit_of_its_target() -> None:
     ],
 )
 def test_whatever_decides_a_result_changes_the_key(change: dict[str, object]) -> None:
-    facts: dict[str, object] = {"method": "none", "seed": 1, "fold": 0, "recipe": RECIPE}
+    facts: dict[str, object] = {
+        "method": "none",
+        "code": "",
+        "seed": 1,
+        "fold": 0,
+        "recipe": RECIPE,
+    }
     facts["task"] = task()
 
     def key(facts: dict[str, object]) -> str:

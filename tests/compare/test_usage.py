@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from torch import nn
 
-from vicinal.compare.request import Request, read_config
+from vicinal.compare.request import Request, asked, read_config
 from vicinal.compare.usage import python_lines, usage
 from vicinal.core import registry
 from vicinal.methods.arms import KINDS, parse_arm
@@ -58,18 +58,15 @@ def test_given_parameters_are_in_the_lines() -> None:
     assert "smooth(smoothing=0.05)" in python_lines(parse_arm("label_smoothing:smoothing=0.05"))
 
 
-def test_the_yaml_is_a_configuration(tmp_path: pytest.TempPathFactory) -> None:
-    lines = usage(
-        parse_arm("cutmix:alpha=0.5"), source="photos", settings={"epochs": 3}, winner=True
+def test_the_yaml_is_a_configuration_that_asks_for_the_same(tmp_path: Path) -> None:
+    request = Request(
+        data="rows.csv", methods="none,mixup:alpha=0.5", target="y", drop=("id",), folds=3, seeds=2
     )
-    assert yaml.safe_load(lines.yaml)["methods"] == ["none", "cutmix:alpha=0.5"]
-    path = tmp_path / "winner.yaml"  # type: ignore[operator]
+    lines = usage(parse_arm("mixup:alpha=0.5"), settings=asked(request), winner=True)
+    path = tmp_path / "winner.yaml"
     path.write_text(lines.yaml)
-    request = Request(**read_config(path))
-    assert (request.data, request.methods, request.epochs) == ("photos", "none,cutmix:alpha=0.5", 3)
+    assert Request(**read_config(path)) == request
 
 
-def test_without_a_winner_the_lines_are_the_baselines() -> None:
-    lines = usage(parse_arm("none"), source="photos", settings={}, winner=False)
-    assert lines.label is None
-    assert yaml.safe_load(lines.yaml)["methods"] == ["none"]
+def test_without_a_winner_no_label_is_given() -> None:
+    assert usage(parse_arm("none"), settings={}, winner=False).label is None

@@ -15,9 +15,9 @@ from typing import Any
 
 from vicinal.compare.execute import Ground, execute
 from vicinal.compare.gallery import make_gallery
-from vicinal.compare.plan import Recipe, trial_key
+from vicinal.compare.plan import Recipe, code_fingerprint, trial_key
 from vicinal.compare.records import Gallery, RunRecord, TrialRecord
-from vicinal.compare.request import Request
+from vicinal.compare.request import Request, asked, flag
 from vicinal.compare.statistics import Verdict, judge
 from vicinal.compare.store import Store
 from vicinal.compare.training import train
@@ -31,6 +31,19 @@ BASELINE = "none"
 #: Arms of a comparison that names none: as far as they fit the data.
 USUAL = "none,mixup,cutmix,manifold_mixup,cutout,randaugment,trivialaugment,augmix,label_smoothing"
 REPORT = "report.html"
+#: Share of the rows held out where the data bring no test part.
+HOLDOUT = 0.2
+#: Settings that the data decide where the request does not.
+CHOSEN = (
+    "model",
+    "epochs",
+    "batch_size",
+    "optimiser",
+    "learning_rate",
+    "weight_decay",
+    "crop",
+    "flip",
+)
 #: Below this the results of a run may not fit.
 FREE_BYTES = 64 << 20
 #: Rows of the one step that every arm takes before training.
@@ -99,20 +112,18 @@ def prepare(request: Request, *, command: str) -> Comparison:
     if left_out and len(arms) < 2:
         named = "; ".join(f"{label}: {reason}" for label, reason in left_out.items())
         raise InputError(f"no method is left to compare with {BASELINE}: {named}")
-    parts = splits(task, folds=request.folds, holdout=request.holdout)
-    choices = choose(task, len(parts[0].train), model=request.model)
+    _refuse_idle(request, task)
+    holdout = HOLDOUT if request.holdout is None else request.holdout
+    parts = splits(task, folds=request.folds, holdout=holdout)
+    given = {name: getattr(request, name) for name in CHOSEN}
+    choices = choose(task, len(parts[0].train), **given)
     device = choose_device(request.device)
     threads = request.threads or max(1, (os.cpu_count() or 1) // request.workers)
-    given = {name: getattr(request, name) for name in _CHOSEN}
-    chosen = {
-        name: getattr(choices, name) if value is None else value for name, value in given.items()
-    }
-    reasons = {name: why for name, why in choices.reasons.items() if given.get(name) is None}
     recipe = Recipe(
-        **chosen,
-        model_fingerprint=model_fingerprint(chosen["model"]),
+        **{name: getattr(choices, name) for name in CHOSEN},
+        model_fingerprint=model_fingerprint(choices.model),
         folds=request.folds,
-        holdout=request.holdout,
+        holdout=holdout,
         device=device,
         precision=request.precision,
         threads=threads,
@@ -133,9 +144,10 @@ def prepare(request: Request, *, command: str) -> Comparison:
         name=task.name,
         command=command,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        task=describe_task(task, ground) | {"source": request.data, "target": request.target},
+        task=describe_task(task, ground)
+        | {"source": request.data, "target": request.target, "asked": asked(request)},
         settings=_settings(request, recipe),
-        reasons=reasons,
+        reasons=choices.reasons,
         methods=[arm.label for arm in arms],
         left_out=left_out,
         environment=environment(recipe),
@@ -144,17 +156,23 @@ def prepare(request: Request, *, command: str) -> Comparison:
     return Comparison(request, run, ground, arms, trials, out, place)
 
 
-#: Fields that the data decide where the request does not.
-_CHOSEN = (
-    "model",
-    "epochs",
-    "batch_size",
-    "optimiser",
-    "learning_rate",
-    "weight_decay",
-    "crop",
-    "flip",
-)
+def _refuse_idle(request: Request, task: Task) -> None:
+    """Refuse what was asked for and would change nothing."""
+    if task.modality != "image":
+        for name in ("crop", "flip"):
+            if getattr(request, name) is not None:
+                raise InputError(f"{flag(name)} does not apply to {task.name}: it holds no images")
+    elif request.crop is not None and request.crop >= min(task.x.shape[-2:]):
+        raise InputError(
+            f"--crop must be below the side of {min(task.x.shape[-2:])} pixels, got {request.crop}"
+        )
+    if request.holdout is not None:
+        if request.folds is not None:
+            raise InputError("--holdout does not apply with --folds: leave one of them out")
+        if task.test_rows is not None:
+            raise InputError(
+                f"--holdout does not apply to {task.name}: it brings a test part of its own"
+            )
 
 
 def _key(ground: Ground, arm: Arm, seed: int, fold: int) -> str:
@@ -162,7 +180,8 @@ def _key(ground: Ground, arm: Arm, seed: int, fold: int) -> str:
     built = arm.build()
     settings = getattr(built, "settings", lambda: arm.parameters)()
     method = f"{arm.card.kind}:{arm.card.name}:{sorted(settings.items())!r}"
-    return trial_key(ground.task, ground.recipe, method=method, seed=seed, fold=fold)
+    code = code_fingerprint(arm.component)
+    return trial_key(ground.task, ground.recipe, method=method, code=code, seed=seed, fold=fold)
 
 
 def _rehearse(ground: Ground, arms: Sequence[Arm]) -> None:
@@ -194,11 +213,17 @@ def run_comparison(
     store: Store,
     *,
     on_progress: Callable[[Trial, float], None],
+    on_known: Callable[[TrialRecord], None],
     on_done: Callable[[TrialRecord], None],
 ) -> None:
     """Run the trials that the store does not have, and keep each as soon as it ends.
 
-    `on_done` is called for trials that were there already, too.
+    Args:
+        comparison: what to run.
+        store: of the results.
+        on_progress: called while a trial runs.
+        on_known: called for a trial that the store has already.
+        on_done: called for a trial that ended.
     """
     gallery: Gallery = make_gallery(
         comparison.arms,
@@ -209,7 +234,7 @@ def run_comparison(
     store.add_run(comparison.run, [trial.key for trial in comparison.trials], gallery)
     known = finished(store, comparison.trials)
     for record in known.values():
-        on_done(record)
+        on_known(record)
 
     def keep(record: TrialRecord) -> None:
         store.add_trial(record)
@@ -260,14 +285,12 @@ def conclude(run: RunRecord, trials: Sequence[TrialRecord]) -> Outcome:
     sign = 1 if metric.higher_is_better else -1
     best = max(helping, key=lambda verdict: sign * verdict.difference, default=None)
     label = run.baseline if best is None else best.method
-    settings = {
-        key: run.settings[key] for key in ("model", "epochs", "batch_size", "learning_rate")
-    }
+    settings = run.task["asked"] | {name: run.settings[name] for name in CHOSEN}
+    if run.task["modality"] != "image":
+        settings = {name: v for name, v in settings.items() if name not in ("crop", "flip")}
+    methods = [run.baseline, label] if best is not None else run.methods
     lines = usage(
-        parse_arm(label),
-        source=run.task["source"],
-        settings=settings,
-        winner=best is not None,
+        parse_arm(label), settings=settings | {"methods": methods}, winner=best is not None
     )
     return Outcome(run, trials, verdicts, lines)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from vicinal.compare.comparison import Comparison, Outcome
+from vicinal.compare.comparison import CHOSEN, Comparison, Outcome
 from vicinal.compare.records import RunRecord, TrialRecord
 from vicinal.compare.statistics import Verdict, describe
 from vicinal.compare.trial import Trial
@@ -19,17 +19,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.table import Table
 
-#: Settings that the data decide where the user does not, in the order they are shown.
-CHOSEN = (
-    "model",
-    "epochs",
-    "batch_size",
-    "optimiser",
-    "learning_rate",
-    "weight_decay",
-    "crop",
-    "flip",
-)
 STYLES = {"helps": "green", "hurts": "red"}
 
 
@@ -117,12 +106,20 @@ class Board:
         self._refresh()
 
     def on_done(self, record: TrialRecord) -> None:
-        """A trial ended, or was there already."""
-        self._records.append(record)
+        """A trial ended."""
         self._running.pop(f"{record.method}, seed {record.seed}, fold {record.fold}", None)
+        self._take(record, "")
+
+    def on_known(self, record: TrialRecord) -> None:
+        """A trial was in the store already."""
+        self._take(record, " (from the store)")
+
+    def _take(self, record: TrialRecord, remark: str) -> None:
+        self._records.append(record)
         self._bars.update(self._all, completed=len(self._records))
         if not self._console.is_terminal:
-            self._console.print(_line(record, self._comparison), highlight=False, soft_wrap=True)
+            line = _line(record, self._comparison) + remark
+            self._console.print(line, highlight=False, soft_wrap=True)
         self._refresh()
 
     def _refresh(self) -> None:
@@ -190,6 +187,11 @@ def headline(outcome: Outcome) -> str:
         best = next(v for v in outcome.verdicts if v.method == outcome.usage.label)
         name = primary_metric(outcome.run.task["kind"])
         return f"[bold green]{_plain(best.method)}[/] {describe(best, name)}"
+    run = outcome.run
+    done = sum(record.state == "done" for record in outcome.trials)
+    planned = len(run.methods) * run.settings["seeds"] * run.task["splits"]
+    if done < planned:
+        return f"{done} of {planned} trials are done: no verdict stands before all are."
     if all(v.word in ("too few seeds", "baseline") for v in outcome.verdicts):
         return "One seed gives no verdict: run again with --seeds 2 or more."
     return f"No method is shown to beat {baseline} yet."
@@ -232,7 +234,13 @@ def verdict_table(outcome: Outcome) -> Table:
     for heading in headings:
         left = heading in ("method", "")
         # Long names may wrap; numbers may not.
-        table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "method")
+        table.add_column(
+            heading,
+            justify="left" if left else "right",
+            no_wrap=heading != "method",
+            overflow="fold" if heading == "method" else "ellipsis",
+            min_width=12 if heading == "method" else None,
+        )
     sign = 1 if metric.higher_is_better else -1
     order = sorted(
         outcome.verdicts,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import inspect
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vicinal.core.task import Task
@@ -45,13 +48,52 @@ class Recipe:
         return dataclasses.asdict(self)
 
 
-def trial_key(task: Task, recipe: Recipe, *, method: str, seed: int, fold: int) -> str:
+#: What of this package can change a result: all rooms but those that only show it.
+DECIDING = (
+    "core",
+    "data",
+    "evaluate",
+    "latent",
+    "methods",
+    "mixers",
+    "models",
+    "objectives",
+    "policies",
+    "transforms",
+    "compare/training.py",
+    "compare/trial.py",
+)
+
+
+def code_fingerprint(component: type[Any]) -> str:
+    """A hash of the source of this package, and of the modules of a component from elsewhere."""
+    digest = hashlib.sha256(_package_fingerprint().encode())
+    for base in component.__mro__:
+        if base.__module__.partition(".")[0] not in ("vicinal", "builtins", "abc", "torch"):
+            file = inspect.getsourcefile(base)
+            digest.update(Path(file).read_bytes() if file else base.__qualname__.encode())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _package_fingerprint() -> str:
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for place in DECIDING:
+        found = root / place
+        for file in sorted(found.rglob("*.py")) if found.is_dir() else [found]:
+            digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def trial_key(task: Task, recipe: Recipe, *, method: str, code: str, seed: int, fold: int) -> str:
     """The hash of everything that decides a trial's result. Equal keys, equal numbers.
 
     Args:
         task: its fingerprint enters.
         recipe: all of it enters.
         method: the arm's label with all its parameters spelled out.
+        code: fingerprint of what the arm is made of.
         seed: of the trial.
         fold: number of the split.
     """
@@ -65,6 +107,7 @@ def trial_key(task: Task, recipe: Recipe, *, method: str, seed: int, fold: int) 
         "task": task.fingerprint,
         "recipe": recipe.settings(),
         "method": method,
+        "code": code,
         "seed": seed,
         "fold": fold,
     }

@@ -25,7 +25,7 @@ class Request:
     image_size: side in pixels that images are brought to.
     seeds: trials of each arm on each split. first_seed: the lowest of them.
     folds: of cross-validation. holdout: share held out where neither folds nor a test part are
-        there.
+        there; 0.2 by default.
     out: folder of the results. store: database URL.
     workers: trials side by side. threads: of each trial.
     """
@@ -40,7 +40,7 @@ class Request:
     seeds: int = 3
     first_seed: int = 0
     folds: int | None = None
-    holdout: float = 0.2
+    holdout: float | None = None
     model: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -64,7 +64,9 @@ class Request:
         _at_least(4, image_size=self.image_size)
         if self.batch_size is not None and self.batch_size < 2:
             raise InputError(f"--batch-size must be at least 2, got {self.batch_size}")
-        if not 0 < self.holdout < 1:
+        if self.first_seed + self.seeds > 1 << 31:
+            raise InputError(f"--first-seed must be below {1 << 31}, got {self.first_seed}")
+        if self.holdout is not None and not 0 < self.holdout < 1:
             raise InputError(f"--holdout must lie between 0 and 1, got {self.holdout}")
         if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
             raise InputError(f"--learning-rate must be positive, got {self.learning_rate}")
@@ -76,6 +78,17 @@ class Request:
         _one_of(("classification", "regression"), kind=self.kind)
         if self.methods is not None and not self.methods.strip(", "):
             raise InputError("--methods is empty: name at least one, such as none,mixup")
+
+
+def asked(request: Request) -> dict[str, Any]:
+    """The settings that are not the defaults, as a configuration file has them."""
+    fields = {field.name: field.default for field in dataclasses.fields(Request)}
+    settings = {name: getattr(request, name) for name in fields}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in settings.items()
+        if value != fields[name]
+    }
 
 
 def flag(name: str) -> str:

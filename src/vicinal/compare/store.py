@@ -49,6 +49,8 @@ class Store:
             raise InputError(
                 f"--store {place} needs the package {error.name}: pip install 'vicinal[postgresql]'"
             ) from None
+        # Messages name the place, and must not name a password.
+        self.place = self._engine.url.render_as_string() if "://" in str(place) else place
         self._tables = _tables()
         with self._transaction() as connection:
             self._tables.create_all(connection)

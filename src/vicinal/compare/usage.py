@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from vicinal.core.method import Method
 from vicinal.methods.arms import Arm
@@ -22,26 +24,20 @@ class Usage:
     yaml: str
 
 
-def usage(arm: Arm, *, source: str, settings: dict[str, object], winner: bool) -> Usage:
+def usage(arm: Arm, *, settings: Mapping[str, Any], winner: bool) -> Usage:
     """The lines for an arm.
 
     Args:
         arm: the winner, or the baseline where nothing beats it.
-        source: the data, as typed.
-        settings: choices that the YAML spells out.
+        settings: all of the comparison, to be repeated with.
         winner: whether the arm beat the baseline.
     """
     import yaml
 
-    written = {
-        "data": source,
-        "methods": list(dict.fromkeys(["none", arm.label])),
-        **settings,
-    }
     return Usage(
         label=arm.label if winner else None,
         python=python_lines(arm),
-        yaml=yaml.safe_dump(written, sort_keys=False, allow_unicode=True).rstrip(),
+        yaml=yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True).rstrip(),
     )
 
 

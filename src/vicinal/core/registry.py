@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,10 @@ def load() -> None:
         for module in pkgutil.walk_packages(package.__path__, f"vicinal.{room}."):
             importlib.import_module(module.name)
     for entry in entry_points(group=ENTRY_POINT):
-        entry.load()
+        try:
+            entry.load()
+        except Exception as error:  # another's package must not take ours down with it
+            warnings.warn(f"components of {entry.value} are left out: {error!r}", stacklevel=2)
 
 
 def components(kind: str | None = None) -> Iterator[type[Any]]:
