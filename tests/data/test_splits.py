@@ -131,10 +131,22 @@ def test_large_groups_are_dealt_evenly():
             [0, 0, 0, 1],
             None,
             None,
-            r"class 1 has 1 training row \(1 distinct\), too few for 2 parts",
+            r"class 1 has 1 training row \(1 distinct\), too few for 2 parts; "
+            r"add data, or leave the class out$",
         ),
         ([0, 0, 0, 1, 1], [0, 1, 2, 3, 3], None, r"class 1 has 2 training rows \(1 distinct\)"),
-        ([0] * 9 + [1] * 4, None, 5, r"class 1 has 4 training rows \(4 distinct\), .* 5 parts"),
+        (
+            [0] * 9 + [1] * 4,
+            None,
+            5,
+            r"class 1 has 4 training rows \(4 distinct\), .* 5 parts; .*fewer folds$",
+        ),
+        (
+            [0, 0, 0, 1, 1],
+            [0, 1, 2, 1, 2],
+            None,
+            "class 1 has 2 training rows, but all its rows are copies of rows of other classes; ",
+        ),
     ],
 )
 def test_a_class_too_small_is_named_with_its_count(y, rows, folds, message):

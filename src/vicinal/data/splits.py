@@ -54,7 +54,7 @@ def splits(
         if folds is None:
             return [Split(train, task.test_rows.sort().values)]
     groups = Groups.of(task, train)
-    groups.check(task, parts=folds or 2)
+    groups.check(task, train, folds=folds)
     if folds is not None:
         part = groups.dealt(folds, seed)
         return [Split(train[part != fold], train[part == fold]) for fold in range(folds)]
@@ -89,12 +89,18 @@ class Groups:
         labels = task.y[names] if task.kind == "classification" else torch.zeros_like(names)
         return cls(member, sizes, labels, names)
 
-    def check(self, task: Task, *, parts: int) -> None:
+    def check(self, task: Task, rows: Tensor, *, folds: int | None) -> None:
         """Refuse classes with fewer groups than parts.
+
+        Args:
+            task: the data.
+            rows: those that the groups are of.
+            folds: as many parts; two without.
 
         Raises:
             InputError: there is such a class.
         """
+        parts = folds or 2
         if task.kind == "regression":
             if len(self.sizes) < parts:
                 raise InputError(
@@ -105,11 +111,19 @@ class Groups:
         present = self.labels.bincount(minlength=len(task.classes))
         short = int(present.argmin())
         if present[short] < parts:
-            rows = int((self.labels[self.member] == short).sum())
+            count = int((task.y[rows] == short).sum())
+            has = f"class {task.classes[short]} has {counted(count, 'training row')}"
+            if count and not present[short]:
+                raise InputError(
+                    f"{task.name}: {has}, but all its rows are copies of rows of other classes; "
+                    "correct the labels, or leave the class out"
+                )
+            remedy = "add data, leave the class out, or use fewer folds"
+            if parts == 2:
+                remedy = "add data, or leave the class out"
             raise InputError(
-                f"{task.name}: class {task.classes[short]} has {counted(rows, 'training row')} "
-                f"({int(present[short])} distinct), too few for {parts} parts; add data, "
-                "leave the class out, or use fewer folds"
+                f"{task.name}: {has} ({int(present[short])} distinct), "
+                f"too few for {parts} parts; {remedy}"
             )
 
     def shuffled(self, seed: int) -> list[list[int]]:
