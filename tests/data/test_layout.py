@@ -144,6 +144,22 @@ def test_files_of_other_kinds_are_refused(folder):
         find(root / "a.xlsx")
 
 
+def test_an_entry_that_may_not_be_looked_at_is_named(folder, monkeypatch):
+    root = folder({"cats/a.png": "", "dogs/b.png": ""})
+    is_dir = type(root).is_dir
+
+    def closed(path):
+        if path.name == "b.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(type(root), "is_dir", closed)
+    with pytest.raises(
+        InputError, match=r"dogs.b.png: cannot be read \(Permission denied\); check"
+    ):
+        find(root)
+
+
 def test_a_folder_that_may_not_be_read_is_named(folder, monkeypatch):
     root = folder({"cats/a.png": "", "dogs/b.png": ""})
     listing = type(root).iterdir

@@ -145,19 +145,20 @@ def visible(folder: Path, ignored: Ignored | None = None) -> tuple[list[Path], l
     """
     folders, files = [], []
     try:
-        entries = sorted(folder.iterdir())
+        for entry in sorted(folder.iterdir()):
+            if entry.name.startswith((".", "__MACOSX")):
+                if ignored is not None:
+                    ignored.hidden += 1
+            # Raises as well where a folder may be listed and not entered.
+            elif entry.is_dir():
+                folders.append(entry)
+            else:
+                files.append(entry)
     except OSError as problem:
         raise InputError(
-            f"{folder}: cannot be read ({problem.strerror}); check its permissions"
+            f"{problem.filename or folder}: cannot be read ({problem.strerror}); "
+            "check its permissions"
         ) from problem
-    for entry in entries:
-        if entry.name.startswith((".", "__MACOSX")):
-            if ignored is not None:
-                ignored.hidden += 1
-        elif entry.is_dir():
-            folders.append(entry)
-        else:
-            files.append(entry)
     return folders, files
 
 
