@@ -92,6 +92,29 @@ def test_row_numbers_that_pandas_wrote_are_no_feature(tmp_path):
         assert any(note.startswith("ignored the row numbers in column") for note in task.notes)
 
 
+@pytest.mark.parametrize("values", [[5.1, 4.9, 6.2], [2, 0, 1], [3, 4, 5], [0, 1, 1]])
+def test_a_column_without_a_name_that_is_no_count_is_a_feature(tmp_path, values):
+    rows = zip(values, [7, 8, 8], "uvu", strict=True)
+    lines = [",a,y", *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    task = read_task(tmp_path / "a.csv")
+    assert task.columns == ("Unnamed: 0", "a")
+    assert task.x[:, 0].tolist() == pytest.approx(values)
+    assert "column 'Unnamed: 0' has no name in the file, and is used as it is no count" in (
+        task.notes
+    )
+    assert read_task(tmp_path / "a.csv", drop=["Unnamed: 0"]).columns == ("a",)
+
+
+@pytest.mark.parametrize("test_numbers", [[0, 1], [1, 2], [3, 4]])
+def test_row_numbers_begin_anew_in_the_test_file_or_go_on(table, test_numbers):
+    # The second file may count from 1 only if the first does.
+    first = [1, 2, 3] if test_numbers == [1, 2] else [0, 1, 2]
+    table({"": first, "a": [4, 5, 6], "y": list("uvu")}, "set/train.csv")
+    test = table({"": test_numbers, "a": [7, 8], "y": list("uv")}, "set/test.csv")
+    assert read_task(test.parent).columns == ("a",)
+
+
 def test_a_column_that_counts_the_rows_is_pointed_out(table):
     task = read_task(table({"id": [7, 8, 9, 10], "a": [3, 1, 2, 5], "y": [0, 1, 0, 1]}))
     assert "column id counts the rows; if it says no more, use --drop id" in task.notes

@@ -23,8 +23,10 @@ from vicinal.data.targets import find_target, read_target
 if TYPE_CHECKING:
     from datasets import Dataset
 
-#: What pandas calls the row numbers that it wrote beside the data.
-INDEX_COLUMNS = ("Unnamed: 0", "__index_level_0__", "")
+#: What pandas calls the row numbers that it wrote beside the data, in Parquet.
+INDEX_COLUMN = "__index_level_0__"
+#: What a first column without a name is read as: such row numbers in CSV, but anything else too.
+NAMELESS = ("Unnamed: 0", "")
 
 
 def read_table(
@@ -132,9 +134,27 @@ def common_columns(tables: Sequence[Dataset], source: Source, notes: list[str]) 
             f"{source.files[0]}: the first line holds numbers ({listed(first, limit=4)}), "
             "not the names of the columns; add a line with names"
         )
-    if index := [name for name in first if name in INDEX_COLUMNS]:
+    index = [
+        name
+        for name in first
+        if name == INDEX_COLUMN or (name in NAMELESS and numbers_rows(tables, name))
+    ]
+    if index:
         notes.append(f"ignored the row numbers in column {index[0]!r}")
-    return [name for name in first if name not in INDEX_COLUMNS]
+    return [name for name in first if name not in index]
+
+
+def numbers_rows(tables: Sequence[Dataset], name: str) -> bool:
+    """Whether a column counts the rows from 0 or 1, in each file anew or through all of them."""
+    columns = [read_column([table], name).numbers for table in tables]
+    if any(numbers is None for numbers in columns):
+        return False
+    pieces = [numbers for numbers in columns if numbers is not None]
+    return any(
+        all(np.array_equal(piece, np.arange(len(piece)) + start) for piece in these)
+        for these in (pieces, [np.concatenate(pieces)])
+        for start in (0, 1)
+    )
 
 
 def is_number(name: str) -> bool:
@@ -240,7 +260,9 @@ def features(
             notes.append(f"column {name} holds numbers as text, which are read as numbers")
         if count := int(np.isnan(values).sum()):
             missing.append(f"{count:,} in {name}")
-        if column.form == "integer" and counts_rows(values[~in_test]):
+        if name in NAMELESS:
+            notes.append(f"column {name!r} has no name in the file, and is used as it is no count")
+        elif column.form == "integer" and counts_rows(values[~in_test]):
             notes.append(f"column {name} counts the rows; if it says no more, use --drop {name}")
         read.append((name, single(values, name, source)))
     if texts:
