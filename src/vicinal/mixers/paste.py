@@ -160,14 +160,20 @@ def paste(x: Tensor, pool: Tensor, at: Tensor, *, start: Tensor, stop: Tensor) -
         inside = box_mask(start, stop, spatial_sizes(x))[:, None]  # (B, 1, ...)
         return torch.where(inside, pool[at], x)
     out = fresh_like(x).copy_(x)
+    ends = torch.cat([start, stop], dim=1).numpy()
+    if len(ends) and (ends == ends[0]).all():  # one box for all, as with `scope="batch"`
+        box = tuple(map(slice, start[0].tolist(), stop[0].tolist()))
+        place = (slice(None), slice(None), *box)
+        out[place] = pool[place].index_select(0, at)
+        return out
     # On a CPU a loop over the boxes, by NumPy's views, takes two thirds of the time of gather
     # and `where` for 256 images of 32 x 32 and half of it for 64 of 224 x 224: it touches the boxes
     # alone. By torch's views it takes three times as long for the small ones.
     into, source = _bits(out), _bits(pool)
-    sides = (map(slice, *ends) for ends in zip(start.T.tolist(), stop.T.tolist(), strict=True))
+    sides = (map(slice, *axis) for axis in zip(start.T.tolist(), stop.T.tolist(), strict=True))
     places = zip(repeat(...), *sides, strict=False)
-    for row, partner, box in zip(into, at.tolist(), places, strict=True):
-        row[box] = source[partner][box]
+    for row, partner, inside in zip(into, at.tolist(), places, strict=True):
+        row[inside] = source[partner][inside]
     return out
 
 
