@@ -15,6 +15,7 @@ from vicinal.core.errors import InputError, nearest
 from vicinal.core.task import Kind, Modality
 from vicinal.data.assemble import Found
 from vicinal.data.builders import load_table, quiet
+from vicinal.data.codes import read_labels
 from vicinal.data.columns import Column, Source, class_names, read_column, refuse_text
 from vicinal.data.images import read_images
 from vicinal.data.layout import TableFiles, counted, data_name, is_image, listed
@@ -73,7 +74,7 @@ def read_table(
     if picture is None and image_size is not None:
         raise InputError(f"--image-size does not apply to {where}: no column holds images")
     modality: Modality = "tabular" if picture is None else "image"
-    labels = read_target(read_column(tables, goal), kind, modality=modality, source=source)
+    labels = read_target(read_labels(tables, paths, goal), kind, modality=modality, source=source)
     notes.append(labels.note)
     rows = np.arange(sum(source.counts))
     in_test = rows >= sum(source.counts[: len(files.train)])
