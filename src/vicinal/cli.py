@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -154,7 +155,7 @@ def _compare(given: dict[str, Any], config: str | None) -> int:
         raise InputError("no data: name a folder, a file or digits, breast_cancer, diabetes, wine")
     request = Request(**settings)
     console = _console()
-    with console.status("reading the data") if console.is_terminal else _nothing():
+    with console.status("reading the data") if console.is_terminal else nullcontext():
         comparison = prepare(request, command=shlex.join(["vicinal", *sys.argv[1:]]))
     show_choices(console, comparison)
     with comparison.open_store() as store:
@@ -201,12 +202,6 @@ def _console() -> Console:
 
     console = Console()
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=100)
-
-
-def _nothing() -> Any:
-    from contextlib import nullcontext
-
-    return nullcontext()
 
 
 @app.command()

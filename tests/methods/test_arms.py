@@ -199,3 +199,13 @@ def test_a_name_like_no_other_is_met_with_all() -> None:
 )
 def test_a_refused_parameter_is_told_in_one_line(text: str, line: str) -> None:
     assert refusal(f"none,{text}") == line
+
+
+@pytest.mark.parametrize("name", ["cutmix", "label_smoothing", "manifold_mixup", "augmix"])
+def test_a_default_that_is_typed_asks_for_the_same(name: str) -> None:
+    plain = parse_arm(name)
+    typed = [f"{key}={one.default}" for key, one in plain.card.parameters.items()]
+    spelled = parse_arm(":".join([name, *typed]))
+    assert spelled.label == plain.label
+    assert repr(sorted(spelled.settings().items())) == repr(sorted(plain.settings().items()))
+    assert spelled.settings().keys() == plain.card.parameters.keys()

@@ -134,12 +134,7 @@ def prepare(request: Request, *, command: str) -> Comparison:
     check_folder(out)
     Store(place).close()
     _rehearse(ground, arms)
-    trials = [
-        Trial(_key(ground, arm, seed, fold), arm.label, seed, fold)
-        for seed in range(request.first_seed, request.first_seed + request.seeds)
-        for fold in range(len(parts))
-        for arm in arms
-    ]
+    trials = _trials(request, ground, arms)
     run = RunRecord(
         name=task.name,
         command=command,
@@ -175,13 +170,32 @@ def _refuse_idle(request: Request, task: Task) -> None:
             )
 
 
-def _key(ground: Ground, arm: Arm, seed: int, fold: int) -> str:
+def _trials(request: Request, ground: Ground, arms: Sequence[Arm]) -> list[Trial]:
+    """Every arm on every split with every seed, in the order that gives pairs early."""
     # Defaults are spelled out: a default that changes makes another trial of the same label.
-    built = arm.build()
-    settings = getattr(built, "settings", lambda: arm.parameters)()
-    method = f"{arm.card.kind}:{arm.card.name}:{sorted(settings.items())!r}"
-    code = code_fingerprint(arm.component)
-    return trial_key(ground.task, ground.recipe, method=method, code=code, seed=seed, fold=fold)
+    made = {
+        arm.label: f"{arm.card.kind}:{arm.card.name}:{sorted(arm.settings().items())!r}"
+        for arm in arms
+    }
+    code = {arm.label: code_fingerprint(arm.component) for arm in arms}
+    return [
+        Trial(
+            trial_key(
+                ground.task,
+                ground.recipe,
+                method=made[arm.label],
+                code=code[arm.label],
+                seed=seed,
+                fold=fold,
+            ),
+            arm.label,
+            seed,
+            fold,
+        )
+        for seed in range(request.first_seed, request.first_seed + request.seeds)
+        for fold in range(len(ground.splits))
+        for arm in arms
+    ]
 
 
 def _rehearse(ground: Ground, arms: Sequence[Arm]) -> None:

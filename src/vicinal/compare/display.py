@@ -102,7 +102,11 @@ class Board:
 
     def on_progress(self, trial: Trial, share: float) -> None:
         """A trial got so far."""
-        self._running[f"{trial.method}, seed {trial.seed}, fold {trial.fold}"] = share
+        name = f"{trial.method}, seed {trial.seed}, fold {trial.fold}"
+        if share < 1:
+            self._running[name] = share
+        else:  # a worker's last message may come after its result
+            self._running.pop(name, None)
         self._refresh()
 
     def on_done(self, record: TrialRecord) -> None:

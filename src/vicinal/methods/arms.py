@@ -37,6 +37,11 @@ class Arm:
         card: Card = self.component.card
         return card
 
+    def settings(self) -> dict[str, Any]:
+        """All parameters that the card names, those that were not given at their defaults."""
+        defaults = {name: one.default for name, one in self.card.parameters.items()}
+        return defaults | self.parameters
+
     def build(self) -> Any:
         """The component itself."""
         return self.component(**self.parameters)
