@@ -144,6 +144,5 @@ def _section(card: Card) -> str:
     if card.needs:
         lines.append(f"Needs {', '.join(card.needs)}.")
     if card.example:
-        example = card.example.replace("{settings}", "")
-        lines.append(f"```python\n{example}\n```")
+        lines.append(f"```python\n{card.example_with({})}\n```")
     return "\n\n".join(lines)

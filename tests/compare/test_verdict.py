@@ -30,14 +30,14 @@ def test_a_verdict_on_accuracy_is_told_in_points() -> None:
 
 def test_another_metric_is_told_in_itself_with_the_digits_its_interval_bears() -> None:
     rmse = replace(HELPS, word="hurts", difference=2.134, low=1.02, high=3.2481)
-    assert describe(rmse, "rmse") == "hurts: +2.1 rmse [+1.0, +3.2], p = 0.012"
+    assert describe(rmse, "rmse") == "hurts: +2.1 RMSE [+1.0, +3.2], p = 0.012"
     small = replace(HELPS, difference=0.01317, low=0.01309, high=0.01325)
-    assert describe(small, "r2") == "helps: +0.013170 r2 [+0.013090, +0.013250], p = 0.012"
+    assert describe(small, "r2") == "helps: +0.013170 R² [+0.013090, +0.013250], p = 0.012"
 
 
-def test_a_share_is_told_in_points_where_asked() -> None:
-    assert "points" in describe(HELPS, "f1", share=True)
-    assert "points" not in describe(HELPS, "accuracy", share=False)
+def test_every_metric_has_a_unit_as_it_is_shown() -> None:
+    assert "points" in describe(HELPS, "macro_accuracy")
+    assert " ECE " in describe(HELPS, "ece")
 
 
 @pytest.mark.parametrize(

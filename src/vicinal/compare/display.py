@@ -11,7 +11,7 @@ from vicinal.compare.comparison import CHOSEN, Comparison, Outcome
 from vicinal.compare.records import RunRecord, TrialRecord
 from vicinal.compare.statistics import Verdict, describe
 from vicinal.compare.trial import Trial
-from vicinal.compare.verdict import difference, remark
+from vicinal.compare.verdict import difference, remark, unit
 from vicinal.evaluate import METRICS, primary_metric
 
 if TYPE_CHECKING:
@@ -223,9 +223,10 @@ def verdict_table(outcome: Outcome) -> Table:
     from rich.text import Text
 
     run = outcome.run
-    metric = METRICS[primary_metric(run.task["kind"])]
+    name = primary_metric(run.task["kind"])
+    metric = METRICS[name]
     table = Table(
-        title=f"\nheld-out {metric.name}; difference to {run.baseline} in {_unit(run)} with its "
+        title=f"\nheld-out {metric.name}; difference to {run.baseline} in {unit(name)} with its "
         "95 % interval; p after Holm",
         title_justify="left",
         box=None,
@@ -268,17 +269,12 @@ def _row(verdict: Verdict, outcome: Outcome) -> list[str]:
     p = ""
     if not math.isnan(verdict.p_holm):
         p = "< 0.001" if verdict.p_holm < 0.001 else f"{verdict.p_holm:.3f}"
-    moved = difference(verdict, name).replace(f" {_unit(run)}", "")
-    row += ["" if verdict.method == run.baseline else moved, p]
+    compared = verdict.method != run.baseline and not math.isnan(verdict.difference)
+    row += [" ".join(difference(verdict, name)).rstrip() if compared else "", p]
     if run.task["kind"] == "classification":
         row.append(f"{fmean(r.metrics['ece'] for r in done):.3f}" if done else "")
     row.append(overhead(verdict.method, outcome))
     return [*row, verdict.word]
-
-
-def _unit(run: RunRecord) -> str:
-    name = primary_metric(run.task["kind"])
-    return "points" if METRICS[name].style == "share" else METRICS[name].name
 
 
 def overhead(method: str, outcome: Outcome) -> str:

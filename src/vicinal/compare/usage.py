@@ -43,9 +43,9 @@ def usage(arm: Arm, *, settings: Mapping[str, Any], winner: bool) -> Usage:
 
 def python_lines(arm: Arm) -> str:
     """Lines for a training loop that has `x`, `y` and `model`."""
-    arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(arm.parameters.items()))
     if issubclass(arm.component, Method):
-        return arm.card.example.replace("{settings}", arguments)
+        return arm.card.example_with(arm.parameters)
+    arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(arm.parameters.items()))
     call = f"{arm.component.__name__}({arguments})"
     lines = ["import vicinal", "", f"augmentation = vicinal.{call}", ""]
     if arm.card.labels == "mixed":

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Word = Literal["helps", "hurts", "no evidence yet", "too few seeds", "diverged", "baseline"]
+from vicinal.evaluate import METRICS
 
-SHARES = frozenset({"accuracy", "balanced_accuracy", "ece"})
-"""Metrics between 0 and 1 that people read in points: 0.013 is 1.3 points."""
+Word = Literal["helps", "hurts", "no evidence yet", "too few seeds", "diverged", "baseline"]
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,16 @@ class Verdict:
     splits: int = 0
 
 
-def describe(verdict: Verdict, metric: str, *, share: bool | None = None) -> str:
+def describe(verdict: Verdict, metric: str) -> str:
     """Say a verdict in a line: `helps: +1.3 points [+0.4, +2.2], p = 0.012`.
 
     Args:
         verdict: of a method.
         metric: its name, as the unit of the difference.
-        share: the metric lies between 0 and 1 and is told in points; None goes by its name.
     """
     if verdict.word == "baseline":
         return "baseline"
-    parts = [f"{verdict.word}: {difference(verdict, metric, share=share)}"]
+    parts = [f"{verdict.word}: {_told(verdict, metric)}"]
     if not math.isnan(verdict.p_holm):
         parts.append("p < 0.001" if verdict.p_holm < 0.001 else f"p = {verdict.p_holm:.2g}")
     said = remark(verdict)
@@ -68,12 +66,25 @@ def describe(verdict: Verdict, metric: str, *, share: bool | None = None) -> str
     return line
 
 
-def difference(verdict: Verdict, metric: str, *, share: bool | None = None) -> str:
-    """The mean difference with its interval: `+1.3 points [+0.4, +2.2]`. See `describe`."""
+def _told(verdict: Verdict, metric: str) -> str:
     if math.isnan(verdict.difference):
         return "nothing to compare"
-    points = metric in SHARES if share is None else share
-    scale, unit = (100.0, "points") if points else (1.0, metric)
+    mean, interval = difference(verdict, metric)
+    return f"{mean} {unit(metric)} {interval}".rstrip()
+
+
+def unit(metric: str) -> str:
+    """What a difference of a metric is counted in: points for a share, else the metric itself."""
+    return "points" if METRICS[metric].style == "share" else METRICS[metric].name
+
+
+def difference(verdict: Verdict, metric: str) -> tuple[str, str]:
+    """The mean difference, `+1.3`, and its interval, `[+0.4, +2.2]`, which may be empty.
+
+    There must be a pair of trials.
+    """
+    points = METRICS[metric].style == "share"
+    scale = 100.0 if points else 1.0
     half = (verdict.high - verdict.low) / 2 * scale
     known = math.isfinite(half) and half > 0
     size = half if known else abs(verdict.difference) * scale
@@ -81,11 +92,11 @@ def difference(verdict: Verdict, metric: str, *, share: bool | None = None) -> s
     places = min(6, max(1, 1 - math.floor(math.log10(size)))) if size > 0 else 1
     if points and size >= 0.1:
         places = 1  # as accuracies are told
-    text = f"{_signed(verdict.difference * scale, places)} {unit}"
-    if math.isnan(half):
-        return text
-    low, high = (_signed(end * scale, places) for end in (verdict.low, verdict.high))
-    return f"{text} [{low}, {high}]"
+    mean, low, high = (
+        "" if math.isnan(value) else _signed(value * scale, places)
+        for value in (verdict.difference, verdict.low, verdict.high)
+    )
+    return mean, f"[{low}, {high}]" if low else ""
 
 
 def _signed(value: float, places: int) -> str:

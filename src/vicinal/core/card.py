@@ -119,7 +119,8 @@ class Card:
     leaks: what it could carry from one sample to another, or from held-out data; empty if nothing.
     result: headline result.
     differs: distance to the authors' code, a line each.
-    example: code that runs.
+    example: code that runs, once `example_with` has put parameters into it: `{settings}` stands for
+        those that are given, `{alpha}` for the value of one.
     dtypes: of x that `apply` takes, and returns unless `output_dtype` says otherwise.
     output_dtype: the type of the result, where it is not the input's.
     differentiable: gradients flow from the result to the input.
@@ -165,6 +166,14 @@ class Card:
         """
         for name, value in values.items():
             self.parameters[name].check(name, value)
+
+    def example_with(self, given: Mapping[str, Any]) -> str:
+        """The example with parameters put in; those that are not given at their defaults."""
+        settings = ", ".join(f"{name}={value!r}" for name, value in sorted(given.items()))
+        code = self.example.replace("{settings}", settings)
+        for name, parameter in self.parameters.items():
+            code = code.replace(f"{{{name}}}", repr(given.get(name, parameter.default)))
+        return code
 
     def suits(self, modality: str) -> bool:
         """Whether it works on data of a modality."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vicinal.core.batch import Batch
-from vicinal.core.card import Card, Paper, Range, Result
+from vicinal.core.card import Card, Range
 from vicinal.core.draws import Draws
 from vicinal.core.method import Learner
 from vicinal.methods.supervised import Supervised
@@ -42,14 +42,8 @@ class AugMixConsistency(Supervised):
         family="policies",
         modality=("image",),
         summary="Mixes chains of image operations, and asks for equal predictions on all views.",
-        systems=("openmixup-mixers", "mediaug"),
-        paper=Paper(
-            "AugMix: A Simple Data Processing Method to Improve Robustness and Uncertainty",
-            authors="Hendrycks, Mu, Cubuk, Zoph, Gilmer, Lakshminarayanan",
-            venue="ICLR",
-            year=2020,
-            arxiv="1912.02781",
-        ),
+        systems=AugMix.card.systems,
+        paper=AugMix.card.paper,
         parameters={
             "consistency": Range(
                 0.0, 24.0, default=12.0, valid="[0, inf)", meaning="weight of the divergence"
@@ -58,25 +52,21 @@ class AugMixConsistency(Supervised):
         },
         needs=("three times the forward and backward pass",),
         targets=("classes", "soft"),
-        result=Result(
-            task="CIFAR-10-C, WideResNet-40-2",
-            metric="mean corruption error, %",
-            baseline=26.9,
-            value=11.2,
-        ),
+        result=AugMix.card.result,
         differs=AugMix.card.differs,
         example=(
             "import torch\n"
             "import vicinal\n"
             "from vicinal.objectives.consistency import jensen_shannon\n"
             "\n"
-            "augmix = vicinal.AugMix()\n"
+            "augmix = vicinal.AugMix(severity={severity}, width={width}, depth={depth}, "
+            "alpha={alpha})\n"
             "\n"
             "# in the training loop, on uint8 images x; normalise is yours\n"
             "views = torch.cat([normalise(v) for v in (x, augmix(x), augmix(x))])\n"
             "outputs = model(views).view(3, len(x), -1)\n"
             "loss = vicinal.Target.of(y).loss(outputs[0])\n"
-            "loss = loss + 12 * jensen_shannon(outputs).mean()"
+            "loss = loss + {consistency} * jensen_shannon(outputs).mean()"
         ),
     )
 

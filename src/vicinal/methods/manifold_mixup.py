@@ -65,14 +65,16 @@ class ManifoldMixup(Supervised):
         ),
         differs=("one weight per sample, where the authors' code has one per batch",),
         example=(
+            "import random\n"
             "import vicinal\n"
             "from vicinal.latent.at_layer import AtLayer\n"
+            "from vicinal.models import mixable_layers\n"
             "\n"
             "# in the training loop; draw the layer anew for every batch\n"
-            'layer = random.choice(["", "stem", "stage1"])\n'
+            'layer = random.choice(["", *mixable_layers(model)])\n'
             "batch = vicinal.Batch.of(x, y)\n"
             "draws = vicinal.Draws.from_generator(None, batch.index)\n"
-            "mixup = vicinal.Mixup({settings})\n"
+            "mixup = vicinal.Mixup(alpha={alpha})\n"
             "output, mixed, _ = AtLayer(mixup, layer).forward(model, batch, draws)\n"
             "loss = mixed.target.loss(output)"
         ),
