@@ -28,6 +28,7 @@ EVERY: dict[str, Callable[[Draws], Tensor]] = {
     "normal": lambda draws: draws.normal("a", shape=(2, 2)),
     "below": lambda draws: draws.below("a", 1000),
     "below each": lambda draws: draws.below("a", torch.tensor([5, 7000]), shape=(2,)),
+    "below listed": lambda draws: draws.below("a", [5, 7000], shape=(2,)),
     "bernoulli": lambda draws: draws.bernoulli("a", 0.3, shape=(5,)),
     "beta": lambda draws: draws.beta("a", 0.4, 2.0, shape=(3,)),
     "dirichlet": lambda draws: draws.dirichlet("a", [0.5, 1.0, 2.0]),
@@ -305,3 +306,16 @@ def test_no_rows_are_no_numbers() -> None:
     draws = Draws(0, torch.arange(0))
     assert all(len(draw(draws)) == 0 for draw in EVERY.values())
     assert draws.permutation("a").shape == (0,)
+
+
+def test_bounds_may_be_a_list_or_a_tensor() -> None:
+    draws = Draws(0, torch.arange(50))
+    listed = draws.below("a", (5, 7000), shape=(2,))
+    assert torch.equal(listed, draws.below("a", torch.tensor([5, 7000]), shape=(2,)))
+    assert listed[:, 0].max() == 4
+    assert listed[:, 1].max() > 5000
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_numbers_are_laid_out_row_by_row(kind: str) -> None:
+    assert EVERY[kind](Draws(0, torch.arange(9))).is_contiguous()

@@ -53,9 +53,9 @@ class Injected:
     def beta(self, name: str, a: float, b: float) -> Tensor:
         return self.kept
 
-    def below(self, name: str, bound: Tensor, *, shape: tuple[int, ...]) -> Tensor:
+    def below(self, name: str, bound: tuple[int, ...], *, shape: tuple[int, ...]) -> Tensor:
         assert self.centre.shape[1:] == shape
-        assert (self.centre < bound).all()
+        assert (self.centre < torch.tensor(bound)).all()
         return self.centre
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -73,7 +72,7 @@ class Batch:
 
     def replace(self, **fields: Any) -> Self:
         """The same batch with other fields."""
-        return dataclasses.replace(self, **fields)
+        return type(self)(**vars(self) | fields)
 
     def __getitem__(self, rows: slice | Tensor) -> Self:
         """Some of the samples, by position; their partners are still found in the whole."""

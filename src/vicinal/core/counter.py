@@ -66,6 +66,17 @@ def name_key(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
+@functools.lru_cache(maxsize=4096)
+def name_keys(names: tuple[str, ...]) -> Words:
+    """The keys of some names as a column. Returns (K, 1), not to be written."""
+    return np.array([name_key(name) for name in names], dtype=np.uint64)[:, None]
+
+
+def steps(count: int) -> Words:
+    """What sets the numbers of one row apart. Returns (count, 1)."""
+    return (np.arange(count, dtype=np.uint64) * _U_GOLDEN)[:, None]
+
+
 def seed_key(seed: int, epoch: int) -> int:
     """64 bits of a seed and an epoch."""
     return mix_int(mix_int(seed * GOLDEN) + mix_int(epoch + 1))

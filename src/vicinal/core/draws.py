@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -20,7 +19,6 @@ from vicinal.core import counter, quantiles
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_U_GOLDEN = np.uint64(counter.GOLDEN)
 _U12, _U40 = np.uint64(12), np.uint64(40)
 _SINGLE = np.float32(2.0**-24)
 _DOUBLE = 2.0**-52
@@ -127,10 +125,12 @@ class Draws:
                 keyed = (keyed[:, None] + steps).view(self._size, *shape)
             return counter.mix_tensor(keyed)
         words: counter.Words = rows + np.uint64(key)
-        if shape:
-            offsets = np.arange(count, dtype=np.uint64) * _U_GOLDEN
-            words = (words[:, None] + offsets).reshape(self._size, *shape)
-        return counter.mix_words(words)
+        if not shape:
+            return counter.mix_words(words)
+        # Row by row NumPy would start a loop for each; the other way round it starts one a number.
+        # What is made of them is laid out row by row again.
+        words = counter.mix_words(counter.steps(count) + words)  # (count, B)
+        return words.T.reshape(self._size, *shape)
 
     def _open(self, name: str, shape: Sequence[int]) -> Any:
         """Uniform float64 strictly between 0 and 1, so that logarithms and quantiles are finite."""
@@ -151,7 +151,7 @@ class Draws:
         unit: Tensor = (
             ((words >> 40) & ((1 << 24) - 1)).float() * float(_SINGLE)
             if isinstance(words, Tensor)
-            else torch.from_numpy((words >> _U40).astype(np.float32) * _SINGLE)
+            else torch.from_numpy((words >> _U40).astype(np.float32, order="C") * _SINGLE)
         )
         return unit if (low, high) == (0.0, 1.0) else unit.mul_(high - low).add_(low)
 
@@ -163,14 +163,16 @@ class Draws:
             return normal.float()
         from scipy.special import ndtri
 
-        return torch.from_numpy(ndtri(unit).astype(np.float32))
+        return torch.from_numpy(ndtri(unit).astype(np.float32, order="C"))
 
-    def below(self, name: str, bound: int | Tensor, *, shape: Sequence[int] = ()) -> Tensor:
+    def below(
+        self, name: str, bound: int | Sequence[int] | Tensor, *, shape: Sequence[int] = ()
+    ) -> Tensor:
         """Integers uniform on 0 .. bound - 1.
 
         Args:
             name: of the draw.
-            bound: > 0 and at most 2**31, or (B, *shape) of such.
+            bound: > 0 and at most 2**31; or one for each number of a row, or (B, *shape) of such.
             shape: numbers a row.
 
         Returns:
@@ -180,8 +182,10 @@ class Draws:
             raise ValueError(f"bound must be positive, got {bound}")
         unit = self._open(name, shape)
         if isinstance(unit, np.ndarray):
-            scale = bound.numpy() if isinstance(bound, Tensor) else bound
-            return torch.from_numpy((unit * scale).astype(np.int64))
+            scale: Any = bound.numpy() if isinstance(bound, Tensor) else bound
+            return torch.from_numpy((unit * scale).astype(np.int64, order="C"))
+        if isinstance(bound, Sequence):
+            bound = torch.tensor(bound, device=unit.device)
         scaled: Tensor = unit * bound
         return scaled.long()
 
@@ -202,7 +206,7 @@ class Draws:
             return _beta_quantile_tensor(unit.logit(), float(a), float(b)).float()
         logit = np.log(unit) - np.log1p(-unit)
         return torch.from_numpy(
-            quantiles.beta_quantile(logit, float(a), float(b)).astype(np.float32)
+            quantiles.beta_quantile(logit, float(a), float(b)).astype(np.float32, order="C")
         )
 
     def dirichlet(self, name: str, concentration: Sequence[float]) -> Tensor:
@@ -228,7 +232,9 @@ class Draws:
         inner = edges[:-1] / edges[-1]
         if isinstance(unit, Tensor):
             return torch.bucketize(unit, torch.from_numpy(inner).to(self._device), right=True)
-        return torch.from_numpy(np.searchsorted(inner, unit, side="right"))
+        return torch.from_numpy(
+            np.searchsorted(inner, unit, side="right").astype(np.int64, order="C")
+        )
 
     def permutation(self, name: str) -> Tensor:
         """Positions in the batch in random order: row i is paired with row `permutation[i]`.
@@ -240,9 +246,12 @@ class Draws:
             (B,) int64, every position once.
         """
         # Two orders by keys of the rows' own; the r-th row of one meets the r-th row of the other.
-        first, second = self._order(name + "/from"), self._order(name + "/to")
-        if isinstance(first, Tensor) and isinstance(second, Tensor):
+        names = (name + "/from", name + "/to")
+        if isinstance(self._own, Tensor):
+            first, second = (self._order(own) for own in names)
             return torch.empty_like(first).scatter_(0, first, second)
+        keys = counter.name_keys(tuple(self._space + own for own in names))
+        first, second = counter.mix_words(keys + self._own).argsort(kind="stable")
         partner = np.empty(self._size, dtype=np.int64)
         partner[first] = second
         return torch.from_numpy(partner)
@@ -250,14 +259,16 @@ class Draws:
     def keys(self, name: str, *, shape: Sequence[int] = ()) -> Tensor:
         """Keys for `apply` to expand into a field of noise, say. Returns (B, *shape) int64."""
         words = self._words(name, shape)
-        return words if isinstance(words, Tensor) else torch.from_numpy(words.view(np.int64))
+        return (
+            words
+            if isinstance(words, Tensor)
+            else torch.from_numpy(words.astype(np.int64, order="C"))
+        )
 
-    def _order(self, name: str) -> Tensor | npt.NDArray[np.int64]:
-        words = self._named(self._own, name)
-        if isinstance(words, Tensor):
-            # With the sign bit turned, signed numbers lie in the order of the unsigned ones.
-            return (words ^ counter.signed(1 << 63)).argsort(stable=True)
-        return np.asarray(words.argsort(kind="stable"))
+    def _order(self, name: str) -> Tensor:
+        words: Tensor = self._named(self._own, name)
+        # With the sign bit turned, signed numbers lie in the order of the unsigned ones.
+        return (words ^ counter.signed(1 << 63)).argsort(stable=True)
 
 
 def _beta_quantile_tensor(logit: Tensor, a: float, b: float) -> Tensor:

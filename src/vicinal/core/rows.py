@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,16 +25,15 @@ class Rows:
     """
 
     def __post_init__(self) -> None:
-        sizes = {name: len(leaf) for name, leaf in self.leaves()}
-        if len(set(sizes.values())) > 1:
+        if len({len(leaf) for _, leaf in self.leaves()}) > 1:
+            sizes = {name: len(leaf) for name, leaf in self.leaves()}
             raise ValueError(f"all fields of {type(self).__name__} need equal lengths, got {sizes}")
 
     def fields(self) -> Iterator[tuple[str, Any]]:
         """Names and values of the fields that have rows."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for name, value in vars(self).items():
             if not isinstance(value, str):
-                yield field.name, value
+                yield name, value
 
     def leaves(self) -> Iterator[tuple[str, Tensor | Rows]]:
         """The tensors and records in the fields; those of a tuple are `field.0`, `field.1`."""
@@ -52,12 +50,14 @@ class Rows:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """The same record with a function applied to every tensor in it."""
-        return dataclasses.replace(self, **{k: _map(v, function) for k, v in self.fields()})
+        return type(self)(**vars(self) | {k: _map(v, function) for k, v in self.fields()})
 
     def __getitem__(self, rows: slice | Tensor) -> Self:
         """Some of the rows. rows: a slice, (M,) int64, or (B,) bool."""
         if not isinstance(rows, slice | Tensor):
             raise TypeError(f"rows must be a slice or a tensor, got {type(rows).__name__}")
+        if isinstance(rows, Tensor) and rows.dtype == torch.int64:
+            return self.map(lambda tensor: tensor.index_select(0, rows))
         return self.map(lambda tensor: tensor[rows])
 
     def to(self, device: torch.device | str) -> Self:
@@ -88,7 +88,7 @@ class Rows:
             raise ValueError(f"nothing to concatenate: no {cls.__name__} given")
         columns = zip(*(list(part.fields()) for part in parts), strict=True)
         fields = {column[0][0]: _concatenate([value for _, value in column]) for column in columns}
-        return dataclasses.replace(parts[0], **fields)
+        return type(parts[0])(**vars(parts[0]) | fields)
 
 
 def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:

@@ -35,7 +35,7 @@ class Target(Rows):
         if isinstance(labels, Target):
             return labels
         if labels.dim() == 1 and not labels.is_floating_point() and labels.dtype != torch.bool:
-            return ClassTarget(labels.long()[:, None])
+            return ClassTarget(labels.long().unsqueeze(1))
         raise TypeError(
             f"labels of type {labels.dtype} and shape {tuple(labels.shape)} can mean several "
             "things: pass SoftTarget(y), MultiLabelTarget(y) or RegressionTarget(y)"

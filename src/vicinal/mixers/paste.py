@@ -111,7 +111,7 @@ class CutMix(Mixer):
         partner = batch.index.index_select(0, draws.permutation("partner"))
         source = draws.shared() if self.scope == "batch" else draws
         kept = source.beta("share kept", self.alpha, self.alpha)
-        centre = source.below("centre", torch.tensor(sizes), shape=(len(sizes),))
+        centre = source.below("centre", sizes, shape=(len(sizes),))
         start, stop = boxes(kept, centre, sizes)
         if self.prob < 1:
             active = source.bernoulli("active", self.prob)
@@ -160,27 +160,25 @@ def paste(x: Tensor, pool: Tensor, at: Tensor, *, start: Tensor, stop: Tensor) -
         inside = box_mask(start, stop, spatial_sizes(x))[:, None]  # (B, 1, ...)
         return torch.where(inside, pool[at], x)
     out = fresh_like(x).copy_(x)
-    ends = torch.cat([start, stop], dim=1).numpy()
-    if len(ends) and (ends == ends[0]).all():  # one box for all, as with `scope="batch"`
-        box = tuple(map(slice, start[0].tolist(), stop[0].tolist()))
-        place = (slice(None), slice(None), *box)
+    first, last = start.numpy(), stop.numpy()
+    if len(x) and (first == first[0]).all() and (last == last[0]).all():  # as `scope="batch"` has
+        place = (slice(None), slice(None), *map(slice, first[0], last[0]))
         out[place] = pool[place].index_select(0, at)
         return out
     # On a CPU a loop over the boxes, by NumPy's views, takes two thirds of the time of gather
     # and `where` for 256 images of 32 x 32 and half of it for 64 of 224 x 224: it touches the boxes
     # alone. By torch's views it takes three times as long for the small ones.
-    into, source = _bits(out), _bits(pool)
-    sides = (map(slice, *axis) for axis in zip(start.T.tolist(), stop.T.tolist(), strict=True))
+    into, source = _array(out), _array(pool)
+    sides = (map(slice, *axis) for axis in zip(first.T.tolist(), last.T.tolist(), strict=True))
     places = zip(repeat(...), *sides, strict=False)
     for row, partner, inside in zip(into, at.tolist(), places, strict=True):
         row[inside] = source[partner][inside]
     return out
 
 
-def _bits(x: Tensor) -> Any:
-    """A tensor's memory as an array of numbers of the same size: NumPy lacks bfloat16."""
-    sizes = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    return x.detach().view(sizes.get(x.element_size(), x.dtype)).numpy()
+def _array(x: Tensor) -> Any:
+    """A tensor's memory as an array. NumPy lacks bfloat16: it sees whole numbers of that size."""
+    return (x.detach().view(torch.int16) if x.dtype == torch.bfloat16 else x.detach()).numpy()
 
 
 def boxes(kept: Tensor, centre: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -199,13 +197,13 @@ def boxes(kept: Tensor, centre: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor,
     # device likes.
     halves = [size / 2 for size in sizes]
     if kept.device.type == "cpu":  # in NumPy, as in `Draws`: in half of torch's time
-        share = 1 - kept.numpy().astype(np.float64)[:, None]
-        half = (share ** (1 / len(sizes)) * halves).astype(np.int64)
+        side = (1 - kept.numpy().astype(np.float64)) ** (1 / len(sizes))
+        half = (np.array(halves)[:, None] * side).astype(np.int64).T
         middle = centre.numpy()
         start, stop = np.maximum(middle - half, 0), np.minimum(middle + half, sizes)
         return torch.from_numpy(start), torch.from_numpy(stop)
-    side = (1 - kept.double()[:, None]) ** (1 / len(sizes))
-    reach = (side * torch.tensor(halves, device=kept.device)).long()
+    sides = (1 - kept.double()[:, None]) ** (1 / len(sizes))
+    reach = (sides * torch.tensor(halves, device=kept.device)).long()
     end = torch.tensor(sizes, device=kept.device)
     return (centre - reach).clamp(min=0), (centre + reach).minimum(end)
 
@@ -226,4 +224,7 @@ def box_mask(start: Tensor, stop: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 def pasted_share(params: PasteParams, sizes: tuple[int, ...]) -> Tensor:
     """The share of the space that each box covers. Returns (B,) float32, exact to its rounding."""
+    if params.stop.device.type == "cpu":
+        covered = np.prod(params.stop.numpy() - params.start.numpy(), axis=1)
+        return torch.from_numpy((covered / math.prod(sizes)).astype(np.float32))
     return (params.stop - params.start).prod(dim=1) / math.prod(sizes)

@@ -85,8 +85,7 @@ class PadCrop(Transform):
 
     def sample(self, batch: Batch, draws: Draws) -> CropParams:
         places = [2 * pad + 1 for pad in self._padding(batch.tensor)]
-        bounds = torch.tensor(places, device=batch.index.device)
-        return CropParams(draws.below("corner", bounds, shape=(2,)))
+        return CropParams(draws.below("corner", places, shape=(2,)))
 
     def apply(self, batch: Batch, params: CropParams) -> Batch:
         x = batch.tensor
