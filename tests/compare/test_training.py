@@ -239,7 +239,9 @@ def test_a_row_cannot_be_in_two_parts() -> None:
 
 
 def test_a_stream_of_a_part_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match="wants the part 'unlabelled', which nothing sets apart"):
+    with pytest.raises(
+        ValueError, match="the part 'unlabelled' is wanted, which nothing sets apart"
+    ):
         run(Recorder(bare=Stream("unlabelled")))
 
 

@@ -328,3 +328,27 @@ def test_what_could_mean_several_things_is_refused(labels: Tensor) -> None:
 def test_targets_of_the_wrong_form_are_refused(build: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         build()
+
+
+def test_the_largest_weight_counts_equal_labels_once() -> None:
+    labels = torch.tensor([[3, 3], [3, 1], [2, 0]])
+    weights = torch.tensor([[0.4, 0.6], [0.4, 0.6], [0.9, 0.1]])
+    assert ClassTarget(labels, weights).top_weight().tolist() == pytest.approx([1.0, 0.6, 0.9])
+    assert Target.of(torch.tensor([5, 0])).top_weight().tolist() == [1.0, 1.0]  # type: ignore[attr-defined]
+
+
+def test_labels_of_class_and_member_can_be_told_apart_and_keep_their_weights() -> None:
+    target = ClassTarget(torch.tensor([[3, 1], [0, 2]]), torch.tensor([[0.7, 0.3], [0.5, 0.5]]))
+    pairs = target.expand(torch.tensor([1, 3]), 4)
+    assert pairs.labels.tolist() == [[13, 5], [3, 11]]
+    assert torch.equal(pairs.labels // 4, target.labels)
+    assert torch.equal(pairs.labels % 4, torch.tensor([[1, 1], [3, 3]]))
+    assert pairs.weights is target.weights
+
+
+def test_other_weights_make_another_mixture_of_the_same_labels() -> None:
+    target = ClassTarget(torch.tensor([[0, 1]]), torch.tensor([[0.5, 0.5]]))
+    output = torch.tensor([[2.0, -1.0, 0.5]])
+    again = target.reweight(torch.tensor([[1.0, 0.25]]))
+    log = output.log_softmax(1)[0]
+    assert again.loss(output).item() == pytest.approx(float(-log[0] - 0.25 * log[1]), abs=1e-6)

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -109,9 +109,7 @@ def prepare(request: Request, *, command: str) -> Comparison:
         kind=request.kind,
     )
     arms, left_out = fitting_arms(arms, task)
-    if left_out and len(arms) < 2:
-        named = "; ".join(f"{label}: {reason}" for label, reason in left_out.items())
-        raise InputError(f"no method is left to compare with {BASELINE}: {named}")
+    _refuse_lonely(arms, left_out)
     _refuse_idle(request, task)
     holdout = HOLDOUT if request.holdout is None else request.holdout
     parts = splits(task, folds=request.folds, holdout=holdout)
@@ -133,7 +131,9 @@ def prepare(request: Request, *, command: str) -> Comparison:
     place = request.store if request.store is not None else out
     check_folder(out)
     Store(place).close()
-    _rehearse(ground, arms)
+    arms, refused = _rehearse(ground, arms)
+    left_out |= refused
+    _refuse_lonely(arms, left_out)
     trials = _trials(request, ground, arms)
     run = RunRecord(
         name=task.name,
@@ -198,9 +198,24 @@ def _trials(request: Request, ground: Ground, arms: Sequence[Arm]) -> list[Trial
     ]
 
 
-def _rehearse(ground: Ground, arms: Sequence[Arm]) -> None:
-    """Let every arm take one step, so that what cannot be trained is refused now."""
+def _refuse_lonely(arms: Sequence[Arm], left_out: Mapping[str, str]) -> None:
+    if left_out and len(arms) < 2:
+        named = "; ".join(f"{label}: {reason}" for label, reason in left_out.items())
+        raise InputError(f"no method is left to compare with {BASELINE}: {named}")
+
+
+def _rehearse(ground: Ground, arms: Sequence[Arm]) -> tuple[list[Arm], dict[str, str]]:
+    """Let every arm take one step, so that what cannot be trained is found out now.
+
+    Returns:
+        The arms that can be trained, and why methods refused the model or the task, by label.
+
+    Raises:
+        InputError: the baseline cannot be trained, or an arm breaks down.
+    """
     split = ground.splits[0]
+    fit: list[Arm] = []
+    left_out: dict[str, str] = {}
     with deterministic(0, ground.recipe.threads):
         arena = Arena(ground.task, split, ground.recipe, seed=0)
         setting = dataclasses.replace(arena.setting, steps=1)
@@ -215,11 +230,16 @@ def _rehearse(ground: Ground, arms: Sequence[Arm]) -> None:
                     batch_size=size,
                     epochs=1,
                 )
+                fit.append(arm)
             except InputError:
                 raise
             except (ValueError, TypeError, RuntimeError) as error:
                 line = " ".join(str(error).split())
+                if isinstance(error, ValueError) and arm.label != BASELINE:
+                    left_out[arm.label] = f"with {ground.recipe.model}: {line}"
+                    continue
                 raise InputError(f"{arm.label} with {ground.recipe.model}: {line}") from None
+    return fit, left_out
 
 
 def run_comparison(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import time
@@ -96,8 +97,12 @@ def train(
         raise ValueError(f"{setting.steps} steps do not make {epochs} equal epochs")
     steps_an_epoch = setting.steps // epochs
     spans = _spans(method.phases(), setting.steps)
-    learner = method.start(setting)
     divided = divide(method, rows, examples.y, seed=setting.seed, parts=parts)
+
+    def part(name: Part) -> Batch:
+        return examples.batch(_rows_of(divided, name), epoch=0, labelled=name != "unlabelled")
+
+    learner = method.start(dataclasses.replace(setting, part=part))
     progress = Progress(0, epochs, {}, 0.0)
     reports: list[Mapping[str, Tensor]] = []
     begin = time.perf_counter()
@@ -189,6 +194,12 @@ def _spans(phases: tuple[Phase, ...], steps: int) -> list[tuple[Phase, int, int]
     return list(zip(phases, at[:-1], at[1:], strict=True))
 
 
+def _rows_of(parts: Mapping[Part, Tensor], part: Part) -> Tensor:
+    if part not in parts:
+        raise ValueError(f"the part {part!r} is wanted, which nothing sets apart")
+    return parts[part]
+
+
 def _batches(
     stream: Stream,
     parts: Mapping[Part, Tensor],
@@ -199,11 +210,9 @@ def _batches(
     step: int,
 ) -> Iterator[Batch]:
     """What arrives from a step on: at every step the same, however training got there."""
-    if stream.part not in parts:
-        raise ValueError(f"a stream wants the part {stream.part!r}, which nothing sets apart")
+    rows = _rows_of(parts, stream.part)
     labelled = stream.part != "unlabelled"
     size = max(1, round(batch_size * stream.relative_size))
-    rows = parts[stream.part]
     batches = (
         endless_batches(rows, size, seed=seed)
         if stream.sampler is None

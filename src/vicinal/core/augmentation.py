@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.probe import Probe
 from vicinal.core.target import Target
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Augmentation(ABC):
@@ -29,11 +32,19 @@ class Augmentation(ABC):
     #: What `sample` needs to know from a model; the training method asks, `batch.evidence` has the
     #: answers.
     probes: tuple[Probe, ...] = ()
+    #: Whether `sample` and `apply` need a batch whose pool is all of the training rows.
+    pooled: bool = False
+    #: Whether `fit` has to see the training rows before it can sample.
+    unfitted: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "card" in cls.__dict__:
             registry.register(cls)
+
+    def fit(self, data: Batch) -> Self:
+        """The same augmentation, knowing what it has to know of the training rows. data: all."""
+        return self
 
     @abstractmethod
     def sample(self, batch: Batch, draws: Draws) -> Any:
@@ -96,3 +107,8 @@ class Transform(Augmentation):
 
 class Mixer(Augmentation):
     """An augmentation that makes one sample of several, inputs and targets together."""
+
+    def partners(self, params: Any) -> Tensor:
+        """The rows of the dataset that are mixed in. Returns (M,) int64, a row may be repeated."""
+        partner: Tensor = params.partner
+        return partner.reshape(-1)

@@ -18,6 +18,7 @@ from vicinal.core.augmentation import Augmentation
 from vicinal.core.batch import Batch
 from vicinal.core.draws import Draws
 from vicinal.core.modes import in_mode
+from vicinal.core.streams import Part
 
 
 class Launcher(Protocol):
@@ -33,6 +34,10 @@ class Launcher(Protocol):
     def backward(self, tensor: Tensor, *, inputs: Sequence[Tensor], retain_graph: bool) -> None: ...
 
     def autocast(self) -> Any: ...
+
+
+def _no_rows(part: Part) -> Batch:
+    raise LookupError(f"there are no {part} rows before training")
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Setting:
     make_schedule: its schedule over that many steps.
     prepare: raw inputs to the model's: float, standardised by the training rows.
     baseline: what every arm but `bare` does to its inputs (crop, flip), or None.
+    part: all rows of a part of the training rows, raw; without targets where these are hidden.
     """
 
     modality: str
@@ -64,6 +70,7 @@ class Setting:
     make_schedule: Callable[[Optimizer, int], LRScheduler]
     prepare: Callable[[Tensor], Tensor]
     baseline: Augmentation | None = None
+    part: Callable[[Part], Batch] = _no_rows
 
     @contextmanager
     def seeded(self, name: str) -> Iterator[None]:
@@ -87,6 +94,7 @@ class Learner:
     optimisers: by name; `model` moves the network that is judged, once a step at most.
     schedules: by name; a schedule advances with the optimiser of its name.
     memory: other tensors that last: queues, running statistics.
+    fitted: augmentations that know the training rows, by name; not saved, since `enter` fits them.
     phase: name of the phase that goes on, set by the trainer.
     step: steps of the trial so far, counted by the trainer.
     updates: steps that each optimiser has taken.
@@ -97,6 +105,7 @@ class Learner:
     optimisers: dict[str, Optimizer]
     schedules: dict[str, LRScheduler] = field(default_factory=dict)
     memory: dict[str, Tensor] = field(default_factory=dict)
+    fitted: dict[str, Augmentation] = field(default_factory=dict)
     phase: str = ""
     step: int = 0
     updates: Counter[str] = field(default_factory=Counter)

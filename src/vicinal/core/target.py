@@ -128,6 +128,26 @@ class ClassTarget(Target):
         uniform = smoothing * self.total() + (1 - smoothing) * self._uniform()
         return type(self)(self.labels, self._weights() * (1 - smoothing), uniform)
 
+    def reweight(self, weights: Tensor) -> Self:
+        """The same labels with other weights. weights: (B, K), of each label, at least 0."""
+        return type(self)(self.labels, weights, self.uniform)
+
+    def top_weight(self) -> Tensor:
+        """The largest weight of a class in each row, equal labels counted once. Returns (B,)."""
+        return self.merged()._weights().amax(dim=1)
+
+    def expand(self, member: Tensor, count: int) -> Self:
+        """Labels of the pairs (class, member), numbered `class * count + member`.
+
+        Source: Lee et al., Self-supervised Label Augmentation via Input Transformations, ICML 2020,
+        section 2.2. What label smoothing spreads stays spread over all pairs.
+
+        Args:
+            member: (B,) int64, which of the transformations each row went through.
+            count: of the transformations.
+        """
+        return type(self)(self.labels * count + member[:, None], self.weights, self.uniform)
+
     def total(self) -> Tensor:
         """The weight of each row, its labels' and the uniform part. Returns (B,)."""
         return self._weights().sum(dim=1) + self._uniform()

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from vicinal.core.augmentation import Augmentation
+from vicinal.core.augmentation import Augmentation, Mixer
 from vicinal.core.batch import Batch
-from vicinal.core.method import Learner, Method, Phase
+from vicinal.core.method import Learner, Method, Phase, Stream
 from vicinal.core.objective import Objective
 from vicinal.core.params import Params
 from vicinal.core.probe import Probe, ask, listening
@@ -47,10 +47,17 @@ class Supervised(Method):
             asked += part.probes if part is not None else ()
         return tuple(dict.fromkeys(asked))
 
+    def phases(self) -> tuple[Phase, ...]:
+        pooled = self.prepared is not None and self.prepared.pooled
+        return (Phase(streams={"train": Stream(pooled=pooled)}),)
+
     def enter(self, learner: Learner, phase: Phase, steps: int) -> None:
         # Not in `start`: a subclass adds its teachers there after it called this one.
         for probe in self.probes:
             probe.require(learner.networks[probe.network])
+        for name, part in (("raw", self.raw), ("prepared", self.prepared)):
+            if part is not None and part.unfitted:
+                learner.fitted[name] = part.fit(learner.setting.part("train"))
 
     def step(self, learner: Learner, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         batch, params = self.augmented(learner, batches["train"])
@@ -63,16 +70,28 @@ class Supervised(Method):
 
     def augmented(self, learner: Learner, batch: Batch) -> tuple[Batch, Params | None]:
         """The batch as it goes into the model, and the params of what was done to it last."""
-        draws = learner.draws(batch)
+        batch, params = self.ready(learner, batch)
+        batch = ask(self.probes, learner.networks, batch)
+        prepared = learner.fitted.get("prepared", self.prepared)
+        if prepared is None:
+            return batch, params
+        params = prepared.sample(batch, learner.draws(batch).within("prepared"))
+        if isinstance(prepared, Mixer) and batch.pool is not None:
+            partners = batch.take(prepared.partners(params)).replace(epoch=batch.epoch)
+            batch = batch.replace(pool=self.ready(learner, partners)[0])
+        return prepared.apply(batch, params), params
+
+    def ready(self, learner: Learner, batch: Batch) -> tuple[Batch, Params | None]:
+        """The batch as the model sees it, before anything is mixed, and the params of that.
+
+        A sample and its partners from elsewhere alike: their numbers are their own.
+        """
         batch = self.based(learner, batch)
         params: Params | None = None
-        if self.raw is not None:
-            batch, params = self.raw.augment(batch, draws.within("raw"))
-        batch = batch.replace(x=learner.setting.prepare(batch.tensor))
-        batch = ask(self.probes, learner.networks, batch)
-        if self.prepared is not None:
-            batch, params = self.prepared.augment(batch, draws.within("prepared"))
-        return batch, params
+        raw = learner.fitted.get("raw", self.raw)
+        if raw is not None:
+            batch, params = raw.augment(batch, learner.draws(batch).within("raw"))
+        return batch.replace(x=learner.setting.prepare(batch.tensor)), params
 
     def based(self, learner: Learner, batch: Batch) -> Batch:
         """The batch after the task's baseline."""
