@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import vicinal
 from vicinal import cli
 
 
@@ -208,6 +212,79 @@ def test_missing_values_and_unseen_classes_are_handled_and_said_so() -> None:
     for word in ("missing values", "only the test part has", "copies of training rows"):
         assert word in flat, (word, flat)
         assert word in page("data").lower(), word
+
+
+def test_folds_leave_the_test_part_out_and_say_so() -> None:
+    for name, rows in (("train", 30), ("test", 6)):
+        Path("parts").mkdir(exist_ok=True)
+        lines = [f"{row % 7},{row % 3}.{row},{'ab'[row % 2]}" for row in range(rows)]
+        Path(f"parts/{name}.csv").write_text("\n".join(["one,two,label", *lines]) + "\n")
+    arguments = ("--methods", "none,mixup", "--seeds", "1", "--epochs", "1", "--folds", "2")
+    shown = output("compare", "parts", *arguments)
+    assert "the test part of 6 rows is not used" in " ".join(shown.split())
+
+
+def test_uneven_classes_are_named() -> None:
+    lines = [f"{row},{row % 5},{'rare' if row < 4 else 'common'}" for row in range(60)]
+    Path("rows.csv").write_text("\n".join(["one,two,label", *lines]) + "\n")
+    arguments = ("--methods", "none,mixup", "--seeds", "1", "--epochs", "1", "--target", "label")
+    flat = " ".join(output("compare", "rows.csv", *arguments).split())
+    assert "classes are uneven, from 4 rows (rare) to 56 (common)" in flat
+
+
+def test_other_data_of_the_same_name_are_refused_and_nothing_is_lost() -> None:
+    for place, shift in (("here", 0), ("there", 1)):
+        Path(place).mkdir()
+        lines = [f"{row + shift},{row % 5},{'ab'[row % 2]}" for row in range(40)]
+        Path(place, "rows.csv").write_text("\n".join(["one,two,label", *lines]) + "\n")
+    arguments = ("--methods", "none,mixup", "--seeds", "1", "--epochs", "1", "--target", "label")
+    output("compare", "here/rows.csv", *arguments)
+    before = page("rows")
+    result = CliRunner().invoke(cli.app, ["compare", "there/rows.csv", *arguments])
+    assert result.exit_code == 2
+    assert "runs/rows holds the results of other data called rows (here/rows.csv)" in result.stderr
+    assert page("rows") == before
+
+
+def test_a_report_of_a_shared_store_is_of_the_run_that_is_named() -> None:
+    url = f"sqlite:///{Path('shared.sqlite').resolve()}"
+    for name in ("wine", "breast_cancer"):
+        short = ("--methods", "none,mixup", "--seeds", "1", "--epochs", "1")
+        output("compare", name, *short, "--store", url)
+    Path("runs/wine/report.html").unlink()
+    output("report", "runs/wine", "--store", url)
+    assert "wine" in page("wine")
+    Path("elsewhere").mkdir()
+    result = CliRunner().invoke(cli.app, ["report", "elsewhere", "--store", url])
+    assert result.exit_code == 2
+    assert "the runs breast_cancer, wine and none called elsewhere" in result.stderr
+    missing = f"sqlite:///{Path('absent.sqlite').resolve()}"
+    assert CliRunner().invoke(cli.app, ["report", "runs/wine", "--store", missing]).exit_code == 2
+    assert not Path("absent.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("vicinal methods > /dev/full", 1, "the output cannot be written: no space is left"),
+        ("PYTHONIOENCODING=ascii vicinal methods", 0, ""),
+        ("vicinal methods | head -1; exit ${PIPESTATUS[0]}", None, ""),
+    ],
+)
+def test_an_output_that_takes_no_more_gives_no_traceback(
+    command: str, code: int | None, said: str
+) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    run = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, env={**os.environ, "PATH": path}
+    )
+    assert code is None or run.returncode == code
+    assert said in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_the_version_is_told() -> None:
+    assert output("--version") == f"vicinal {vicinal.__version__}\n"
 
 
 def test_help_names_the_commands() -> None:

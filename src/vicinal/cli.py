@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shlex
 import sys
@@ -31,6 +33,24 @@ def _refuse(message: str) -> NoReturn:
     """One line on standard error, and the exit code of a wrong input."""
     typer.echo(f"vicinal: {' '.join(message.split())}", err=True)
     raise typer.Exit(2)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        import vicinal
+
+        typer.echo(f"vicinal {vicinal.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_tell_version),
+    ] = False,
+) -> None:
+    """Find out which data augmentation helps your model on your data, and how sure that is."""
 
 
 @app.command()
@@ -178,7 +198,7 @@ def _compare(given: dict[str, Any], config: str | None) -> int:
             outcome = conclude(comparison.run, board.records)
             show_outcome(console, outcome)
             path = comparison.out / REPORT
-            save_report(path, outcome, store.last_run()[2])
+            save_report(path, outcome, store.last_run(outcome.run.name)[2])
             done = sum(record.state == "done" for record in board.records)
             if done == len(comparison.trials):
                 show_usage(console, outcome)
@@ -233,7 +253,7 @@ def _report(run: str, store: str | None) -> None:
         raise InputError(f"{run} is not a folder of results: name one such as runs/digits")
     check_folder(folder)
     with Store(folder if store is None else store, create=False) as opened:
-        outcome, gallery = read_outcome(opened)
+        outcome, gallery = read_outcome(opened, folder)
     path = folder / REPORT
     save_report(path, outcome, gallery)
     console = _console()
@@ -269,9 +289,16 @@ def methods(
 
 def main() -> None:
     """Entry point of the `vicinal` command."""
-    # A pipe that is closed early, by `head` say, is no error of ours.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character of ours
     try:
         app()
-    except BrokenPipeError:
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        # A pipe that is closed early, by `head` say, is no error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.ENOSPC:
+            typer.echo("vicinal: the output cannot be written: no space is left", err=True)
         sys.exit(1)

@@ -130,7 +130,8 @@ def prepare(request: Request, *, command: str) -> Comparison:
     out = Path(request.out) if request.out is not None else Path("runs") / task.name
     place = request.store if request.store is not None else out
     check_folder(out)
-    Store(place).close()
+    with Store(place) as store:
+        _refuse_mixing(store, task, request)
     arms, refused = _rehearse(ground, arms)
     left_out |= refused
     _refuse_lonely(arms, left_out)
@@ -149,6 +150,19 @@ def prepare(request: Request, *, command: str) -> Comparison:
         overlap=len(parts[0].test) / len(parts[0].train) if len(parts) > 1 else 0.0,
     )
     return Comparison(request, run, ground, arms, trials, out, place)
+
+
+def _refuse_mixing(store: Store, task: Task, request: Request) -> None:
+    """Refuse other data of the same name: its run and report would be written over."""
+    if task.name not in store.run_names():
+        return
+    before = store.last_run(task.name)[0].task
+    source, fingerprint = before["source"], before["fingerprint"]
+    if fingerprint != task.fingerprint and Path(source).resolve() != Path(request.data).resolve():
+        raise InputError(
+            f"{store.place} holds the results of other data called {task.name} ({source}): "
+            f"choose another {'--out' if request.store is None else '--store'}"
+        )
 
 
 def _refuse_idle(request: Request, task: Task) -> None:
@@ -329,9 +343,17 @@ def conclude(run: RunRecord, trials: Sequence[TrialRecord]) -> Outcome:
     return Outcome(run, trials, verdicts, lines)
 
 
-def read_outcome(store: Store) -> tuple[Outcome, Gallery]:
-    """The last run of a store as it stands."""
-    run, keys, gallery = store.last_run()
+def read_outcome(store: Store, folder: Path) -> tuple[Outcome, Gallery]:
+    """The run that a folder is named after as it stands, or the only run of the store.
+
+    Raises:
+        InputError: the store has none, or several and none of that name.
+    """
+    names = store.run_names()
+    name = folder.resolve().name
+    if len(names) > 1 and name not in names:
+        raise InputError(f"the store has the runs {', '.join(names)} and none called {name}")
+    run, keys, gallery = store.last_run(name if name in names else None)
     found = store.trials(keys)
     return conclude(run, [found[key] for key in keys if key in found]), gallery
 
@@ -394,9 +416,15 @@ def describe_task(task: Task, ground: Ground) -> dict[str, Any]:
         "training": len(ground.splits[0].train),
         "held_out": len(ground.splits[0].test),
         "splits": len(ground.splits),
-        "notes": list(task.notes),
+        "notes": [*task.notes, *_unused(task, ground)],
         "fingerprint": task.fingerprint,
     }
+
+
+def _unused(task: Task, ground: Ground) -> list[str]:
+    if task.test_rows is None or ground.recipe.folds is None:
+        return []
+    return [f"the test part of {len(task.test_rows):,} rows is not used: folds are of the others"]
 
 
 def _settings(request: Request, recipe: Recipe) -> dict[str, Any]:

@@ -137,6 +137,16 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return settings
 
 
+def _spec(value: Any) -> str:
+    """An item of a list as it is typed: `{cutmix: {alpha: 0.5}}` is `cutmix:alpha=0.5`."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return ",".join(
+        ":".join([str(name), *(f"{key}={one}" for key, one in (settings or {}).items())])
+        for name, settings in value.items()
+    )
+
+
 def _convert(value: Any, kind: str, *, where: str) -> Any:
     """A YAML value as the field wants it."""
     if value is None:
@@ -144,7 +154,7 @@ def _convert(value: Any, kind: str, *, where: str) -> Any:
     if kind.startswith("tuple"):
         return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
     if kind.startswith("str"):
-        return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        return ",".join(map(_spec, value)) if isinstance(value, list) else str(value)
     if kind.startswith("bool"):
         if isinstance(value, bool):
             return value

@@ -37,12 +37,15 @@ class Store:
         self.place = place
         url = str(place)
         if "://" not in url:
-            file = Path(place) / FILE_NAME
-            if not create and not file.is_file():
-                raise InputError(f"{place} holds no results ({FILE_NAME} is not there)")
-            url = f"sqlite:///{file}"
+            url = f"sqlite:///{Path(place) / FILE_NAME}"
         try:
-            self._engine = sql.create_engine(url)
+            made = sql.make_url(url)
+            file = made.database if made.drivername.startswith("sqlite") else None
+            if not create and file is not None and not Path(file).is_file():
+                raise InputError(f"{place} holds no results ({Path(file).name} is not there)")
+            if made.drivername == "postgresql":  # which stands for an older driver
+                made = made.set(drivername="postgresql+psycopg")
+            self._engine = sql.create_engine(made)
         except (sql.exc.ArgumentError, sql.exc.NoSuchModuleError) as error:
             raise InputError(f"--store {place}: not a database URL ({_line(error)})") from None
         except ModuleNotFoundError as error:
@@ -51,6 +54,7 @@ class Store:
             ) from None
         # Messages name the place, and must not name a password.
         self.place = self._engine.url.render_as_string() if "://" in str(place) else place
+        self._file = file
         self._tables = _tables()
         with self._transaction() as connection:
             self._tables.create_all(connection)
@@ -79,7 +83,10 @@ class Store:
             with self._engine.begin() as connection:
                 yield connection
         except sql.exc.DatabaseError as error:
-            raise InputError(f"the store {self.place} cannot be used: {_line(error)}") from None
+            line = _line(error)
+            if "not a database" in line or "malformed" in line:
+                line += f"; move {self._file} away, and the run begins anew"
+            raise InputError(f"the store {self.place} cannot be used: {line}") from None
 
     def close(self) -> None:
         """Give the connections back."""
@@ -150,8 +157,17 @@ class Store:
                         )
                     )
 
-    def last_run(self) -> tuple[RunRecord, list[str], Gallery]:
-        """The latest run, the keys of its trials, and its samples.
+    def run_names(self) -> list[str]:
+        """The names of the runs that are there, in order."""
+        import sqlalchemy as sql
+
+        runs = self._tables.tables["runs"]
+        with self._transaction() as connection:
+            query = sql.select(runs.c.run).order_by(runs.c.run)
+            return list(connection.execute(query).scalars())
+
+    def last_run(self, name: str | None = None) -> tuple[RunRecord, list[str], Gallery]:
+        """The latest run, or that of a name, the keys of its trials, and its samples.
 
         Raises:
             InputError: there is none.
@@ -160,12 +176,14 @@ class Store:
 
         runs, samples = self._tables.tables["runs"], self._tables.tables["samples"]
         with self._transaction() as connection:
-            row = connection.execute(
-                sql.select(runs).order_by(runs.c.created.desc()).limit(1)
-            ).one_or_none()
+            found = sql.select(runs).order_by(runs.c.created.desc()).limit(1)
+            if name is not None:
+                found = found.where(runs.c.run == name)
+            row = connection.execute(found).one_or_none()
             if row is None:
                 raise InputError(
-                    f"the store {self.place} has no run: start one with vicinal compare"
+                    f"the store {self.place} has no run{f' {name}' if name else ''}: "
+                    "start one with vicinal compare"
                 )
             gallery: Gallery = {}
             query = sql.select(samples).where(samples.c.run == row.run).order_by(samples.c.id)

@@ -21,6 +21,8 @@ from vicinal.data.targets import Labels
 
 #: Names of classes that a mirror would turn into another class or into nonsense.
 SIDES = {"left", "right"}
+#: How many times larger the largest class may be than the smallest before it is said.
+UNEVEN = 5
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,13 @@ def known_classes(
     if absent and test.any():
         how_many = counted(len(absent), "class", "classes")
         notes.append(f"no test rows of {how_many}: {listed(absent)}")
+    least, most = int(train[kept].min()), int(train.max())
+    if most > UNEVEN * least:
+        small = labels.classes[int(np.flatnonzero(train == least)[0])]
+        notes.append(
+            f"classes are uneven, from {counted(least, 'row')} ({small}) to {most:,} "
+            f"({labels.classes[int(train.argmax())]}): look at the accuracy of each class too"
+        )
     classes = tuple(name for name, has in zip(labels.classes, kept, strict=True) if has)
     renumbered = np.cumsum(kept) - 1
     return found.read & kept[labels.values], classes, renumbered[labels.values].astype(np.int64)
