@@ -50,8 +50,6 @@ def test_a_file_names_settings_as_the_flags_do(tmp_path: Path) -> None:
     text = "data: digits\nmethods: [none, {cutmix: {alpha: 0.5}}, mixup: ]\nepochs: 5\n"
     text += "learning-rate: 1e-3\nflip: false\ndrop: id\nfolds: null\n"
     read = read_config(config(tmp_path, text))
-        config(tmp_path, text + "learning-rate: 1e-3\nflip: false\ndrop: id\nfolds: null\n")
-    )
     assert read == {
         "data": "digits",
         "methods": "none,cutmix:alpha=0.5,mixup",
