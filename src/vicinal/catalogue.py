@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vicinal.core import registry
-from vicinal.core.card import Card, Options, Range
+from vicinal.core.card import Card, Options, Parameter, Range
 from vicinal.core.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -103,10 +103,19 @@ def as_table(cards: Sequence[Card]) -> Table:
     return table
 
 
-def _parameter(name: str, parameter: Range | Options) -> str:
+def _parameter(name: str, parameter: Parameter) -> str:
+    if isinstance(parameter, Range):
+        return f"{name}={parameter.default} in {parameter.valid}"
+    return f"{name}={parameter.default} ({_valid(parameter)})"
+
+
+def _valid(parameter: Parameter) -> str:
+    """What a parameter accepts, in a few words."""
+    if isinstance(parameter, Range):
+        return parameter.valid
     if isinstance(parameter, Options):
-        return f"{name}={parameter.default} ({', '.join(map(str, parameter.values))})"
-    return f"{name}={parameter.default} in {parameter.valid}"
+        return ", ".join(map(str, parameter.values))
+    return "a path"
 
 
 def as_markdown(cards: Sequence[Card]) -> str:
@@ -128,8 +137,7 @@ def _section(card: Card) -> str:
     if card.parameters:
         rows = ["| parameter | default | valid | meaning |", "| --- | --- | --- | --- |"]
         for name, one in card.parameters.items():
-            valid = one.valid if isinstance(one, Range) else ", ".join(map(str, one.values))
-            rows.append(f"| `{name}` | {one.default} | {valid} | {one.meaning} |")
+            rows.append(f"| `{name}` | {one.default} | {_valid(one)} | {one.meaning} |")
         lines.append("\n".join(rows))
     if card.result is not None:
         result = card.result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vicinal import Card
-from vicinal.core.card import Options, Range
+from vicinal.core.card import FilePath, Options, Range
 
 CARD = Card(
     name="made_up",
@@ -133,3 +134,29 @@ def test_a_card_suits_its_modalities_and_any_suits_all() -> None:
     assert not CARD.suits("tabular")
     everywhere = Card(name="a", kind="mixer", family="b", modality=("any",), summary="")
     assert everywhere.suits("tabular")
+
+
+def test_a_path_is_taken_as_it_is_written() -> None:
+    path = FilePath()
+    assert path.parse("runs/Store") == "runs/Store"
+    path.check("store", "anywhere")
+    path.check("store", None)
+    for value in ("", 3, True):
+        with pytest.raises(TypeError, match="store must be a path"):
+            path.check("store", value)
+
+
+def test_what_lies_at_a_path_decides_its_fingerprint(tmp_path: Path) -> None:
+    def fingerprint() -> str:
+        return FilePath().fingerprint(str(tmp_path / "store"))
+
+    assert fingerprint() == FilePath().fingerprint(None) == ""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "a").write_text("1")
+    first = fingerprint()
+    (tmp_path / "store" / ".half written").write_text("2")
+    assert fingerprint() == first
+    (tmp_path / "store" / "a").write_text("2")
+    second = fingerprint()
+    (tmp_path / "store" / "a").rename(tmp_path / "store" / "b")
+    assert len({first, second, fingerprint()}) == 3

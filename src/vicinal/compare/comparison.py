@@ -188,7 +188,7 @@ def _trials(request: Request, ground: Ground, arms: Sequence[Arm]) -> list[Trial
     """Every arm on every split with every seed, in the order that gives pairs early."""
     # Defaults are spelled out: a default that changes makes another trial of the same label.
     made = {
-        arm.label: f"{arm.card.kind}:{arm.card.name}:{sorted(arm.settings().items())!r}"
+        arm.label: f"{arm.card.kind}:{arm.card.name}:{sorted(arm.facts().items())!r}"
         for arm in arms
     }
     code = {arm.label: code_fingerprint(arm.component) for arm in arms}

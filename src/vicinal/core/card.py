@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 Kind = Literal["transform", "policy", "mixer", "method"]
@@ -79,6 +81,43 @@ class Options:
 
 
 @dataclass(frozen=True)
+class FilePath:
+    """A file or folder that a component reads. What lies there decides its results.
+
+    A path with a comma or a colon cannot be typed as the parameter of an arm.
+    """
+
+    default: str | None = None
+    meaning: str = ""
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise TypeError, in one line, unless the value is a path; whether it is there is open."""
+        if value is None and self.default is None:
+            return
+        if not isinstance(value, str) or not value:
+            raise TypeError(f"{name} must be a path, got {value!r}")
+
+    def parse(self, text: str) -> str:
+        """The path written in a text."""
+        return text
+
+    def fingerprint(self, value: str | None) -> str:
+        """A hash of all that lies at the path, hidden files apart; empty where nothing does."""
+        root = Path("" if value is None else value)
+        if value is None or not root.exists():
+            return ""
+        digest = hashlib.sha256()
+        for file in [root] if root.is_file() else sorted(root.rglob("[!.]*")):
+            if file.is_file():
+                content = hashlib.sha256(file.read_bytes()).digest()
+                digest.update(str(file.relative_to(root)).encode() + content)
+        return digest.hexdigest()
+
+
+Parameter = Range | Options | FilePath
+
+
+@dataclass(frozen=True)
 class Paper:
     """Where a component comes from."""
 
@@ -136,7 +175,7 @@ class Card:
     family: str
     systems: tuple[str, ...] = ()
     paper: Paper | None = None
-    parameters: Mapping[str, Range | Options] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     targets: tuple[str, ...] = ("classes", "soft", "multilabel", "regression")
     labels: Literal["kept", "mixed", "smoothed"] = "kept"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vicinal.core import registry
-from vicinal.core.card import Card
+from vicinal.core.card import Card, FilePath
 from vicinal.core.errors import InputError, nearest
 from vicinal.core.method import Method
 from vicinal.core.task import Task
@@ -41,6 +41,14 @@ class Arm:
         """All parameters that the card names, those that were not given at their defaults."""
         defaults = {name: one.default for name, one in self.card.parameters.items()}
         return defaults | self.parameters
+
+    def facts(self) -> dict[str, Any]:
+        """All parameters, with a hash of what lies there beside every path."""
+        facts = self.settings()
+        for name, parameter in self.card.parameters.items():
+            if isinstance(parameter, FilePath) and facts[name] is not None:
+                facts[name] = (facts[name], parameter.fingerprint(facts[name]))
+        return facts
 
     def build(self) -> Any:
         """The component itself."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vicinal.core.augmentation import Augmentation
-from vicinal.core.card import Card, Options
+from vicinal.core.card import Card, Options, Range
 from vicinal.testing import compiling, dtypes, labels, objects, purity, rows, tensors, workers
 from vicinal.testing.failure import Broken, ContractError, given
 from vicinal.testing.samples import modalities
@@ -137,11 +137,11 @@ def variants(component: type[Augmentation]) -> Iterator[Augmentation]:
     """
     yield component()
     for name, parameter in component.card.parameters.items():
-        values: list[Any] = (
-            list(parameter.values)
-            if isinstance(parameter, Options)
-            else [int(v) if parameter.integer else v for v in (parameter.low, parameter.high)]
-        )
+        values: list[Any] = []
+        if isinstance(parameter, Options):
+            values = list(parameter.values)
+        elif isinstance(parameter, Range):
+            values = [int(v) if parameter.integer else v for v in (parameter.low, parameter.high)]
         for value in values:
             if value != parameter.default:
                 yield component(**{name: value})

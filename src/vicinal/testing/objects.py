@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vicinal.core.card import Card, Options, Range
+from vicinal.core.card import Card, Parameter, Range
 from vicinal.testing import samples
 from vicinal.testing.failure import Broken, expect, expect_same, given
 from vicinal.testing.labels import KINDS
@@ -99,7 +99,7 @@ def values_out_of_range_are_refused(subject: Subject) -> None:
                     raise Broken(asked, "an augmentation")
 
 
-def _outside(parameter: Range | Options) -> Iterator[Any]:
+def _outside(parameter: Parameter) -> Iterator[Any]:
     """Values that the card refuses."""
     tried: list[Any] = ["no such option", math.nan, math.inf, -math.inf]
     if isinstance(parameter, Range):
