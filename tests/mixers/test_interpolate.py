@@ -187,3 +187,10 @@ def test_gradients_reach_params_that_a_network_made() -> None:
     mixed = Mixup().apply(batch, MixupParams(batch.index.roll(1), kept))
     (gradient,) = torch.autograd.grad(mixed.tensor.sum(), kept)
     torch.testing.assert_close(gradient, (batch.tensor - batch.tensor.roll(1, 0)).sum(1))
+
+
+def test_the_partners_share_is_its_weight_at_every_place() -> None:
+    params = MixupParams(torch.tensor([1, 0]), torch.tensor([0.25, 1.0]))
+    share = params.partner_share((torch.arange(3), torch.arange(5)))
+    assert share.shape == (2, 3, 5)
+    assert share.flatten(1).unique(dim=1).tolist() == [[0.75], [0.0]]

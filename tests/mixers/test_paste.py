@@ -304,3 +304,16 @@ def test_params_and_result_are_those_of_the_golden_file() -> None:
     mixed = CutMix(golden["alpha"]).apply(batch, params)
     assert mixed.tensor[:, 0].long().tolist() == golden["x"]
     torch.testing.assert_close(weights(mixed.target), torch.tensor(golden["weights"]))
+
+
+def test_the_partners_share_of_each_place_is_where_its_pixels_are() -> None:
+    batch = telltale(6, 9, 11)
+    params = drawn(CutMix(), batch)
+    mixed = CutMix().apply(batch, params).tensor[:, 0]
+    rows, columns = torch.tensor([0, 4, 8]), torch.tensor([1, 2, 7, 10])
+    share = params.partner_share((rows, columns))
+    seen = mixed[:, rows][:, :, columns]
+    own, partner = (index.view(-1, 1, 1).float() for index in (batch.index, params.partner))
+    assert share.shape == (6, 3, 4)
+    assert torch.equal(seen, torch.where(share == 1, partner, own))
+    assert set(share.unique().tolist()) == {0.0, 1.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +29,11 @@ class MixupParams(Params):
 
     partner: Tensor
     kept: Tensor
+
+    def partner_share(self, places: Sequence[Tensor]) -> Tensor:
+        """The same at every place, as `vicinal.core.partner_share` has it."""
+        sizes = [len(along) for along in places]
+        return (1 - self.kept).view(-1, *(1 for _ in sizes)).expand(-1, *sizes)
 
 
 class Mixup(Mixer):

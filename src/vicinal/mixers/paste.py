@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Literal
@@ -33,6 +34,10 @@ class PasteParams(Params):
     partner: Tensor
     start: Tensor
     stop: Tensor
+
+    def partner_share(self, places: Sequence[Tensor]) -> Tensor:
+        """1 inside the boxes and 0 outside, as `vicinal.core.partner_share` has it."""
+        return inside_boxes(self.start, self.stop, places).float()
 
 
 class CutMix(Mixer):
@@ -210,12 +215,25 @@ def boxes(kept: Tensor, centre: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor,
 
 def box_mask(start: Tensor, stop: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """True inside each box. start, stop: (B, R) int64. Returns (B, *sizes) bool."""
-    rank = len(sizes)
+    return inside_boxes(start, stop, [torch.arange(size, device=start.device) for size in sizes])
+
+
+def inside_boxes(start: Tensor, stop: Tensor, places: Sequence[Tensor]) -> Tensor:
+    """Whether single places are in each box.
+
+    Args:
+        start: (B, R) int64, where the boxes begin.
+        stop: (B, R) int64, where they end.
+        places: for each of the R axes, (N,) int64 positions along it.
+
+    Returns:
+        (B, N1, N2, ...) bool, for each combination of the positions.
+    """
+    rank = len(places)
     inside: Tensor | None = None
-    for axis, size in enumerate(sizes):
-        place = torch.arange(size, device=start.device)
-        along = (place >= start[:, axis, None]) & (place < stop[:, axis, None])  # (B, size)
-        along = along.view(-1, *(size if other == axis else 1 for other in range(rank)))
+    for axis, place in enumerate(places):
+        along = (place >= start[:, axis, None]) & (place < stop[:, axis, None])  # (B, N)
+        along = along.view(-1, *(len(place) if other == axis else 1 for other in range(rank)))
         inside = along if inside is None else inside & along
     if inside is None:
         raise ValueError("a box needs at least one axis")
