@@ -71,3 +71,13 @@ def test_settings_are_the_constructors_arguments() -> None:
     assert mix.settings() == {"alpha": 0.3, "scope": "batch"}
     assert repr(mix) == "Mixup(alpha=0.3, scope='batch')"
     assert repr(eval(repr(mix))) == repr(mix)
+
+
+def test_partners_may_be_looked_up_at_other_addresses() -> None:
+    batch = Batch.of(*pair())
+    mixed, params = Mixup().augment(batch, Draws(0, batch.index))
+    elsewhere = batch.take(Mixup().partners(params)).replace(index=100 + torch.arange(6))
+    moved = Mixup().readdressed(params, 100 + torch.arange(6))
+    assert torch.equal(moved.kept, params.kept)
+    again = Mixup().apply(batch.replace(pool=elsewhere), moved)
+    assert torch.equal(again.tensor, mixed.tensor)

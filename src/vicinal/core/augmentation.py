@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -109,6 +110,22 @@ class Mixer(Augmentation):
     """An augmentation that makes one sample of several, inputs and targets together."""
 
     def partners(self, params: Any) -> Tensor:
-        """The rows of the dataset that are mixed in. Returns (M,) int64, a row may be repeated."""
+        """The rows of the dataset that are mixed in.
+
+        Returns:
+            (M,) int64, those of the first sample first; a row may be repeated.
+        """
         partner: Tensor = params.partner
         return partner.reshape(-1)
+
+    def readdressed(self, params: Any, rows: Tensor) -> Any:
+        """The same params with the partners looked up elsewhere.
+
+        Where two samples have the same partner, each in a view of its own, the pool holds both
+        views, and rows of the dataset cannot tell them apart.
+
+        Args:
+            params: of some samples.
+            rows: (M,) int64, in the order of `partners`.
+        """
+        return dataclasses.replace(params, partner=rows.view_as(params.partner))
