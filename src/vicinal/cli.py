@@ -121,7 +121,7 @@ def compare(
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="32-true, bf16-mixed, 16-mixed or 64-true.", rich_help_panel=RUNNING),
+        typer.Option(help="32-true, bf16-mixed or 16-mixed.", rich_help_panel=RUNNING),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Trials side by side (default 1).", rich_help_panel=RUNNING)

@@ -10,7 +10,7 @@ from typing import Any
 
 from vicinal.core.errors import InputError, nearest
 
-PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "64-true")
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 OPTIMISERS = ("sgd", "adamw")
 DEVICES = ("auto", "cpu", "cuda")
 

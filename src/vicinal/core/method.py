@@ -32,6 +32,8 @@ class Method(ABC):
     #: Shares of the training rows that are set apart before training, for the streams that name
     #: them, unless the data bring such rows themselves.
     apart: Mapping[Part, float] = {}
+    #: The networks whose weights training changes; all others stay as `start` made them.
+    moved: frozenset[str] = frozenset({"model"})
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
