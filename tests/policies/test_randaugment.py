@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +17,12 @@ from torchvision.transforms import v2
 from vicinal.core.batch import Batch
 from vicinal.core.draws import Draws
 from vicinal.policies.randaugment import OperationParams, RandAugment
+from vicinal.transforms.image.flavors import FLAVORS, Scale, all_arguments
 from vicinal.transforms.image.operations import NUMBER, OPERATIONS
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 class Recorded(v2.RandAugment):
@@ -27,7 +35,7 @@ class Recorded(v2.RandAugment):
     def _apply_image_or_video_transform(
         self, image: Tensor, transform_id: str, magnitude: float, **options: Any
     ) -> Tensor:
-        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", transform_id).lower()
+        name = snake(transform_id)
         # torchvision cuts translations off to whole pixels where it applies them.
         argument = int(magnitude) if "Translate" in transform_id else magnitude
         self.drawn.append((NUMBER[name], argument))
@@ -166,3 +174,108 @@ def test_bad_values_are_refused() -> None:
         RandAugment(2, 0, num_bins=1)
     with pytest.raises(ValueError, match="1 or 3 channels"):
         RandAugment()(torch.zeros(2, 4, 5, 5), generator=torch.Generator())
+
+
+# The flavor of UDA.
+
+UDA = RandAugment(flavor="uda")
+SQUARE, TIMES = 32, 20_000
+
+
+def test_magnitudes_mean_what_they_mean_to_the_authors_of_uda() -> None:
+    golden = json.loads((Path(__file__).parent / "golden" / "uda.json").read_text())
+    assert list(FLAVORS["uda"]) == [snake(name) for name in golden]
+    table = all_arguments("uda", Scale(11, 32, 32))
+    for row, (name, theirs) in zip(table, golden.items(), strict=True):
+        ours: list[float] = row[1:10].tolist()
+        if name in ("Brightness", "Color", "Contrast", "Sharpness"):
+            ours = [1 + change for change in ours]
+        if name == "Solarize":  # a whole threshold, which the share must fall below
+            ours = [math.ceil(share * 255) for share in ours]
+        if name == "Cutout":  # a square reaches as far to both sides
+            ours = [side // 2 * 2 for side in ours]
+        if theirs[0] is not None:
+            assert ours == pytest.approx(theirs), name
+
+
+def blank_params(size: int = SQUARE) -> OperationParams:
+    return sampled(UDA, Batch.of(torch.zeros(TIMES, 1, 1, 1).expand(-1, 1, size, size)))
+
+
+def test_uda_applies_half_of_the_operations_it_draws_and_all_are_alike() -> None:
+    params = blank_params()
+    assert params.start is not None
+    assert params.stop is not None
+    side = (params.stop - params.start).amax(dim=2)[:, :2]
+    number = torch.where(side > 0, len(OPERATIONS), params.operation)  # cutouts apart
+    drawn = number[number != NUMBER["identity"]]
+    assert len(drawn) / (2 * TIMES) == pytest.approx(0.5, abs=0.01)
+    counts = drawn.bincount(minlength=len(OPERATIONS) + 1)
+    inverted = (params.operation == NUMBER["solarize"]) & (params.argument == 0)
+    counts[NUMBER["solarize"]] -= inverted.sum()
+    counts[NUMBER["identity"]] = inverted.sum()
+    assert len(counts) == 15
+    assert chisquare(counts).pvalue > 1e-3
+
+
+def test_uda_draws_a_magnitude_from_one_to_nine_for_each_operation() -> None:
+    params = blank_params()
+    degrees = params.argument[params.operation == NUMBER["rotate"]]
+    assert set(degrees.tolist()) == {3.0 * m for m in range(-9, 10) if m}
+    assert chisquare((degrees.abs() / 3).long().bincount(minlength=10)[1:]).pvalue > 1e-3
+    # Factors have no sign to draw: as many lie above 1 as below, and 1.9 is never reached.
+    change = params.argument[params.operation == NUMBER["brightness"]]
+    assert (change.min().item(), change.max().item()) == pytest.approx((-0.72, 0.72))
+
+
+def test_uda_covers_a_square_of_half_the_side_in_the_end_wherever_it_falls() -> None:
+    for size in (8, 32):
+        params = blank_params(size)
+        assert params.start is not None
+        assert params.stop is not None
+        sides = params.stop[:, -1] - params.start[:, -1]
+        assert sides.amax() == size // 2
+        assert sides.amin() == size // 4  # what hangs over the border is lost
+        assert params.start[:, -1].amin() == 0
+        assert params.stop[:, -1].amax() == size
+
+
+def test_uda_shows_black_squares_and_inverted_images() -> None:
+    images = noise(2, 3, 8, 8)
+    nowhere = torch.zeros(2, 3, 2, dtype=torch.int64)
+    stop = nowhere.clone()
+    stop[0, 1] = torch.tensor([3, 5])
+    params = OperationParams(
+        operation=torch.tensor([[NUMBER["identity"]] * 2, [NUMBER["solarize"]] * 2]),
+        argument=torch.tensor([[0.0, 0.0], [0.0, 2.0]]),
+        start=nowhere,
+        stop=stop,
+    )
+    result = UDA.apply(Batch.of(images), params).tensor
+    assert (result[0, :, :3, :5] == 0).all()
+    assert torch.equal(result[0, :, 3:], images[0, :, 3:])
+    assert torch.equal(result[0, :, :, 5:], images[0, :, :, 5:])
+    assert torch.equal(result[1], 255 - images[1])
+
+
+def test_a_square_of_an_operation_is_moved_by_the_next_one() -> None:
+    bright = torch.full((1, 1, 8, 8), 200, dtype=torch.uint8)
+    stop = torch.zeros(1, 3, 2, dtype=torch.int64)
+    stop[0, 0] = torch.tensor([8, 1])  # the first column
+    params = OperationParams(
+        operation=torch.tensor([[NUMBER["identity"], NUMBER["solarize"]]]),
+        argument=torch.zeros(1, 2),
+        start=torch.zeros_like(stop),
+        stop=stop,
+    )
+    result = UDA.apply(Batch.of(bright), params).tensor[0, 0]
+    assert result[0].tolist() == [255, *[55] * 7]
+
+
+def test_bad_settings_of_uda_are_refused() -> None:
+    with pytest.raises(ValueError, match="magnitude of uda must be from 1 to 10, got 11"):
+        RandAugment(magnitude=11, flavor="uda")
+    with pytest.raises(ValueError, match="num_bins does not apply to uda, got 11"):
+        RandAugment(num_bins=11, flavor="uda")
+    with pytest.raises(ValueError, match="flavor must be one of torchvision, uda, got 'timm'"):
+        RandAugment(flavor="timm")  # type: ignore[arg-type]

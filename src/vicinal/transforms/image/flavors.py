@@ -104,8 +104,17 @@ def _threshold_of_ten(level: Tensor, scale: Scale) -> Tensor:
     return (_of_ten_subtracted(256, 256)(level, scale) - 0.5) / 255
 
 
+def _factor_of_ten(level: Tensor, scale: Scale) -> Tensor:
+    # Factors of 0.1 to 1.9, as a change: towards grey in the lower half and away from it above.
+    return 0.1 + level.double() * 1.8 / 10 - 1
+
+
+def _share_of_ten(share: float, side: Callable[[Scale], int]) -> Strength:
+    return _of_ten(lambda scale: share * side(scale), whole=True)
+
+
 #: By the name of the implementation. Magnitudes are whole numbers below the number of bins; those
-#: of AugMix are real numbers up to 10.
+#: of AugMix are real numbers up to 10, and those of UDA whole ones.
 FLAVORS: Mapping[str, Mapping[str, Strength]] = {
     "torchvision": _torchvision(
         slope=0.3,
@@ -134,7 +143,31 @@ FLAVORS: Mapping[str, Mapping[str, Strength]] = {
         "translate_x": _of_ten(lambda scale: scale.width / 3, whole=True),
         "translate_y": _of_ten(lambda scale: scale.height / 3, whole=True),
     },
+    # In the order of its authors, whose images have 32 pixels a side.
+    "uda": {
+        "invert": _unused,
+        "cutout": _share_of_ten(20 / 32, lambda scale: min(scale.height, scale.width)),
+        "sharpness": _factor_of_ten,
+        "auto_contrast": _unused,
+        "posterize": _of_ten_subtracted(4, 4),
+        "shear_x": _of_ten(lambda scale: 0.3, whole=False),
+        "translate_x": _share_of_ten(10 / 32, lambda scale: scale.width),
+        "translate_y": _share_of_ten(10 / 32, lambda scale: scale.height),
+        "shear_y": _of_ten(lambda scale: 0.3, whole=False),
+        "rotate": _of_ten(lambda scale: 30, whole=True),
+        "equalize": _unused,
+        "contrast": _factor_of_ten,
+        "color": _factor_of_ten,
+        "solarize": _threshold_of_ten,
+        "brightness": _factor_of_ten,
+    },
 }
+#: What columns call otherwise than the bank: all that is solarized from 0 on is inverted. The bank
+#: has no cutout, since it needs a place: for it an image is left as it is, and the argument is the
+#: side of the square in pixels, which is the policy's to cover.
+_IN_THE_BANK = {"invert": "solarize", "cutout": "identity"}
+#: Factors of colour have a direction already where they do not mirror about 1.
+_WITHOUT_SIGN = {"uda": ("brightness", "color", "contrast", "sharpness")}
 
 
 def arguments(flavor: str, magnitudes: Tensor, scale: Scale) -> Tensor:
@@ -162,10 +195,17 @@ def all_arguments(flavor: str, scale: Scale) -> Tensor:
 @cache
 def operations(flavor: str) -> Tensor:
     """The operations of a flavor, as places in `OPERATIONS`. Returns (K,) int64, kept."""
-    return torch.tensor([NUMBER[name] for name in FLAVORS[flavor]])
+    return torch.tensor([NUMBER[_IN_THE_BANK.get(name, name)] for name in FLAVORS[flavor]])
 
 
 @cache
 def signs(flavor: str) -> Tensor:
     """Which operations of a flavor have a sign to draw. Returns (K,) bool, kept."""
-    return torch.tensor([OPERATIONS[NUMBER[name]].signed for name in FLAVORS[flavor]])
+    unsigned = _WITHOUT_SIGN.get(flavor, ())
+    numbers = operations(flavor).tolist()
+    return torch.tensor(
+        [
+            OPERATIONS[number].signed and name not in unsigned
+            for name, number in zip(FLAVORS[flavor], numbers, strict=True)
+        ]
+    )
