@@ -118,6 +118,16 @@ def test_rows_that_come_with_the_data_replace_those_set_apart() -> None:
     assert method.seen("bare") == set(range(48, 60))
 
 
+def test_with_no_share_apart_the_training_rows_come_again_without_their_labels() -> None:
+    method = Recorder(apart={"unlabelled": 0.0}, train=Stream(), bare=Stream("unlabelled"))
+    run(method)
+    assert method.seen() == method.seen("bare") == set(range(60))
+    assert all(batches["bare"].target is None for batches in method.arrived)
+    method = Recorder(apart={"unlabelled": 0.0}, train=Stream(), bare=Stream("unlabelled"))
+    run(method, rows=torch.arange(48), parts={"unlabelled": torch.arange(48, 60)})
+    assert method.seen("bare") == set(range(48, 60))
+
+
 def test_a_pooled_stream_finds_partners_in_its_part_and_nowhere_else() -> None:
     method = Recorder(apart={"held_out": 0.2}, train=Stream(pooled=True), held=Stream("held_out"))
     run(method, epochs=1)

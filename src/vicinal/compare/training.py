@@ -165,7 +165,7 @@ def divide(
     divided = dict(parts or {})
     stays, left = rows, 1.0
     for part, share in method.apart.items():
-        if part in divided:
+        if part in divided or (part == "unlabelled" and share == 0):
             continue
         if not 0 < share < left:
             raise ValueError(f"the share of {part} must be above 0 and below {left}, got {share}")
@@ -182,6 +182,8 @@ def divide(
     together = torch.cat(list(divided.values())).tolist()
     if len(set(together)) < len(together):
         raise ValueError(f"a row is in two of the parts {', '.join(divided)}")
+    if method.apart.get("unlabelled") == 0:
+        divided.setdefault("unlabelled", divided["train"])
     return divided
 
 

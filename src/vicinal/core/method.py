@@ -30,7 +30,8 @@ class Method(ABC):
 
     card: ClassVar[Card]
     #: Shares of the training rows that are set apart before training, for the streams that name
-    #: them, unless the data bring such rows themselves.
+    #: them, unless the data bring such rows themselves. A share of 0 for `unlabelled` sets none
+    #: apart: the rows that are trained on come once more, without their labels.
     apart: Mapping[Part, float] = {}
     #: The networks whose weights training changes; all others stay as `start` made them.
     moved: frozenset[str] = frozenset({"model"})
