@@ -26,6 +26,10 @@ class LosesMass(Mixup):
         return mixed.replace(target=target)
 
 
+class SaysSo(LosesMass):
+    """The same, and its card says that weights need not keep their sum."""
+
+
 class AddsMass(LosesMass):
     """Sums to one only while the samples have one label each."""
 
@@ -96,11 +100,17 @@ class Refuses(HorizontalFlip):
 
 for modest in (CarriesAll, Refuses):
     modest.card = replace(HorizontalFlip.card, targets=("classes",))
+SaysSo.card = replace(Mixup.card, keeps_weight=False)
 
 
 def test_losing_mass_is_found_whatever_the_kind_of_label(broken: Any) -> None:
     found = broken(LosesMass())
     assert {"classes_labels_as_declared", "soft_labels_as_declared"} <= found
+
+
+def test_losing_mass_is_fine_where_the_card_says_so(broken: Any) -> None:
+    allowed = broken(LosesMass()) - broken(SaysSo())
+    assert allowed == {"classes_labels_as_declared", "soft_labels_as_declared"}
 
 
 def test_gaining_mass_in_mixing_a_mixture_is_found(broken: Any) -> None:

@@ -154,6 +154,7 @@ class Card:
     needs: what must be there: labels, saliency, a held-out part, ...
     targets: the kinds of target it can carry.
     labels: what it does to them.
+    keeps_weight: the weights of a row's labels still sum to what they did.
     keeps_meaning: the augmented sample would still be given its label(s) by a person.
     leaks: what it could carry from one sample to another, or from held-out data; empty if nothing.
     result: headline result.
@@ -179,6 +180,7 @@ class Card:
     needs: tuple[str, ...] = ()
     targets: tuple[str, ...] = ("classes", "soft", "multilabel", "regression")
     labels: Literal["kept", "mixed", "smoothed"] = "kept"
+    keeps_weight: bool = True
     keeps_meaning: bool = True
     leaks: str = ""
     result: Result | None = None

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from vicinal.core.card import Card, Parameter, Range
 from vicinal.testing import samples
 from vicinal.testing.failure import Broken, expect, expect_same, given
 from vicinal.testing.labels import KINDS
+from vicinal.testing.network import Network
 from vicinal.testing.subject import Named, Subject
 
 
@@ -123,7 +123,7 @@ def example_runs(subject: Subject) -> None:
         "y": torch.arange(len(batch)) % samples.CLASSES,
         "batch": batch,
         "draws": subject.draws(batch),
-        "model": _Model(),
+        "model": Network.of(batch),
         type(subject.augmentation).__name__: type(subject.augmentation),
     }
     state = torch.get_rng_state()  # an example may well draw from torch's global generator
@@ -132,17 +132,6 @@ def example_runs(subject: Subject) -> None:
             exec(subject.card.example, names)
     finally:
         torch.set_rng_state(state)
-
-
-class _Model(nn.Module):
-    """Logits of any samples, of any size."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.linspace(-1, 1, samples.CLASSES))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.float().flatten(1)[:, :1] * self.weight
 
 
 def checks(subject: Subject) -> Iterator[Named]:

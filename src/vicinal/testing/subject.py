@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from vicinal.core.augmentation import Augmentation, Transform
@@ -17,6 +17,7 @@ from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.probe import ask
 from vicinal.testing import samples
+from vicinal.testing.network import Network
 
 #: Gives a batch with that many samples: the same ones in every call.
 Batches = Callable[[int], Batch]
@@ -84,7 +85,9 @@ class Subject:
             stage=self.card.stage,
             shape=shape,
         )
-        return ask(self.augmentation.probes, {"model": _Model(batch)}, batch)
+        if not self.augmentation.probes:
+            return batch
+        return ask(self.augmentation.probes, {"model": Network.of(batch)}, batch)
 
     def draws(self, batch: Batch, seed: int = 0) -> Draws:
         """Random numbers for the rows of a batch."""
@@ -126,19 +129,3 @@ def described(batch: Batch) -> str:
 
 def _cast(x: Any, dtype: torch.dtype) -> Any:
     return pytree.tree_map(lambda leaf: leaf.to(dtype) if leaf.is_floating_point() else leaf, x)
-
-
-class _Model(nn.Module):
-    """A model for any input, for augmentations that must ask one."""
-
-    def __init__(self, batch: Batch) -> None:
-        super().__init__()
-        regression = batch.target is not None and batch.target.kind == "regression"
-        outputs = 1 if regression else samples.CLASSES
-        features = batch.tensor[0].numel()
-        # Fixed weights: an initialiser would draw from the global generator.
-        weights = torch.arange(outputs * features).mul(0.7).sin() / features**0.5
-        self.weight = nn.Parameter(weights.view(outputs, features))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.float().flatten(1) @ self.weight.T
