@@ -7,6 +7,7 @@ import torch
 
 from vicinal import Batch, Draws, Target
 from vicinal.mixers.interpolate import Mixup, MixupParams
+from vicinal.mixers.pairing import Permutation
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,8 +69,8 @@ def test_augmenting_gives_the_params_with_the_result() -> None:
 
 def test_settings_are_the_constructors_arguments() -> None:
     mix = Mixup(0.3, scope="batch")
-    assert mix.settings() == {"alpha": 0.3, "scope": "batch"}
-    assert repr(mix) == "Mixup(alpha=0.3, scope='batch')"
+    assert mix.settings() == {"alpha": 0.3, "scope": "batch", "pairing": Permutation()}
+    assert repr(mix) == "Mixup(alpha=0.3, scope='batch', pairing=Permutation())"
     assert repr(eval(repr(mix))) == repr(mix)
 
 

@@ -9,12 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vicinal.core.augmentation import Mixer
 from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Paper, Range, Result
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.mixers.blocks import in_blocks
+from vicinal.mixers.pairing import PERMUTATION, Pairing, PairMixer
 
 Scope = Literal["sample", "batch"]
 
@@ -36,7 +36,7 @@ class MixupParams(Params):
         return (1 - self.kept).view(-1, *(1 for _ in sizes)).expand(-1, *sizes)
 
 
-class Mixup(Mixer):
+class Mixup(PairMixer):
     """Interpolate every sample with another, and their labels with the same weight.
 
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018, section 2. Weight
@@ -46,8 +46,10 @@ class Mixup(Mixer):
         alpha: both shapes of the Beta distribution of the weight kept; > 0. At 1 every weight is
             equally likely, towards 0 one of the two samples is kept as it is.
         scope: `sample` draws a weight for every sample, `batch` one for all of them.
+        pairing: who is mixed with whom.
 
     Raises:
+        TypeError: the pairing is none.
         ValueError: alpha is not positive, or the scope is unknown.
     """
 
@@ -92,13 +94,16 @@ class Mixup(Mixer):
         stage="prepared",
     )
 
-    def __init__(self, alpha: float = 1.0, *, scope: Scope = "sample") -> None:
+    def __init__(
+        self, alpha: float = 1.0, *, scope: Scope = "sample", pairing: Pairing = PERMUTATION
+    ) -> None:
         self.card.check(alpha=alpha, scope=scope)
+        super().__init__(pairing)
         self.alpha = alpha
         self.scope = scope
 
     def sample(self, batch: Batch, draws: Draws) -> MixupParams:
-        partner = batch.index.index_select(0, draws.permutation("partner"))
+        partner = self.pairing.partner(batch, draws)
         source = draws.shared() if self.scope == "batch" else draws
         return MixupParams(partner, source.beta("kept", self.alpha, self.alpha))
 

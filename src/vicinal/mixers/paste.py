@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vicinal.core.augmentation import Mixer
 from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Paper, Range, Result
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.mixers.blocks import fresh_like, may_be_written
+from vicinal.mixers.pairing import PERMUTATION, Pairing, PairMixer
 
 Scope = Literal["sample", "batch"]
 
@@ -40,7 +40,7 @@ class PasteParams(Params):
         return inside_boxes(self.start, self.stop, places).float()
 
 
-class CutMix(Mixer):
+class CutMix(PairMixer):
     """Paste a random box of another sample, and mix the labels by area.
 
     Works on series (B, C, T), images (B, C, H, W) and volumes (B, C, D, H, W).
@@ -55,8 +55,10 @@ class CutMix(Mixer):
         prob: how often a sample is mixed at all, in [0, 1]; with `scope="batch"`, how often a
             batch.
         scope: `sample` draws a box for every sample, `batch` one for all of them.
+        pairing: who is mixed with whom.
 
     Raises:
+        TypeError: the pairing is none.
         ValueError: a value is out of range, or the scope is unknown.
     """
 
@@ -105,15 +107,23 @@ class CutMix(Mixer):
         stage="prepared",
     )
 
-    def __init__(self, alpha: float = 1.0, *, prob: float = 1.0, scope: Scope = "sample") -> None:
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        prob: float = 1.0,
+        scope: Scope = "sample",
+        pairing: Pairing = PERMUTATION,
+    ) -> None:
         self.card.check(alpha=alpha, prob=prob, scope=scope)
+        super().__init__(pairing)
         self.alpha = alpha
         self.prob = prob
         self.scope = scope
 
     def sample(self, batch: Batch, draws: Draws) -> PasteParams:
         sizes = spatial_sizes(batch.tensor)
-        partner = batch.index.index_select(0, draws.permutation("partner"))
+        partner = self.pairing.partner(batch, draws)
         source = draws.shared() if self.scope == "batch" else draws
         kept = source.beta("share kept", self.alpha, self.alpha)
         centre = source.below("centre", sizes, shape=(len(sizes),))
