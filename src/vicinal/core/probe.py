@@ -78,6 +78,20 @@ def listening(
             handle.remove()
 
 
+def answered_by_listening(probe: Probe, model: nn.Module, batch: Batch) -> Tensor:
+    """What a probe that can listen hears in a pass of its own, for its `answer`. No gradients."""
+    heard: dict[Probe, Tensor] = {}
+    handles: list[torch.utils.hooks.RemovableHandle] = []
+    try:
+        handles += probe.listen(model, heard)
+        with torch.no_grad():
+            model(batch.x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return heard[probe].detach()
+
+
 @dataclass(frozen=True)
 class Saliency(Probe):
     """How strongly the loss depends on each place of the input: the gradient's norm over channels.
@@ -118,15 +132,7 @@ class Features(Probe):
 
     def answer(self, model: nn.Module, batch: Batch) -> Tensor:
         """Returns (B, ...) the layer's output for the batch."""
-        heard: dict[Probe, Tensor] = {}
-        handles = self.listen(model, heard)
-        try:
-            with torch.no_grad():
-                model(batch.x)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return heard[self].detach()
+        return answered_by_listening(self, model, batch)
 
     def listen(
         self, model: nn.Module, heard: dict[Probe, Tensor]
