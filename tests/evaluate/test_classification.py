@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vicinal.evaluate.classification import calibration_error, evaluate_classification, reliability
+from vicinal.evaluate.calibration import calibration_error, reliability
+from vicinal.evaluate.classification import evaluate_classification
 from vicinal.evaluate.evaluation import Evaluation
 
 

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vicinal.evaluate.evaluation import Evaluation, ReliabilityBin
-
-#: Equal-width bins of confidence, as in Guo et al., On Calibration of Modern Neural Networks, 2017.
-BINS = 15
+from vicinal.evaluate.calibration import (
+    adaptive_calibration_error,
+    calibration_error,
+    classwise_calibration_error,
+    reliability,
+)
+from vicinal.evaluate.evaluation import Evaluation
 
 
 def evaluate_classification(
@@ -47,41 +50,14 @@ def evaluate_classification(
     }
     return Evaluation(
         metrics={name: float(value) for name, value in metrics.items()}
-        | {"ece": calibration_error(bins)},
+        | {
+            "ece": calibration_error(bins),
+            "adaptive_ece": adaptive_calibration_error(confidence, correct),
+            "classwise_ece": classwise_calibration_error(probabilities, labels),
+        },
         reliability=bins,
         per_class=dict(zip(classes, per_class.tolist(), strict=True)),
     )
-
-
-def reliability(
-    confidence: Tensor, correct: Tensor, *, bins: int = BINS
-) -> tuple[ReliabilityBin, ...]:
-    """Predictions sorted by confidence into bins of equal width, each (low, high].
-
-    Args:
-        confidence: (N,) float in (0, 1], of the predicted class.
-        correct: (N,) float, 1 where the prediction is right and 0 elsewhere.
-        bins: how many.
-    """
-    edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=confidence.device)
-    place = torch.bucketize(confidence.double(), edges[1:-1])  # (N,), the edge itself goes below
-    count = torch.bincount(place, minlength=bins)
-    confidences = torch.bincount(place, confidence.double(), minlength=bins) / count
-    accuracies = torch.bincount(place, correct.double(), minlength=bins) / count  # 0 / 0 is NaN
-    columns = (edges[:-1], edges[1:], count, confidences, accuracies)
-    return tuple(
-        ReliabilityBin(*one) for one in zip(*(column.tolist() for column in columns), strict=True)
-    )
-
-
-def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
-    """Expected calibration error: the mean gap of confidence and accuracy, weighted by count.
-
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3.
-    """
-    filled = [one for one in bins if one.count]
-    total = sum(one.count for one in filled)
-    return sum(one.count * abs(one.confidence - one.accuracy) for one in filled) / total
 
 
 def _accuracy_of_classes(correct: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -72,6 +72,16 @@ METRICS: dict[str, Metric] = {
         higher_is_better=False,
         meaning="expected calibration error: how far confidence lies from accuracy, over 15 bins",
     ),
+    "adaptive_ece": Metric(
+        "adaptive ECE",
+        higher_is_better=False,
+        meaning="expected calibration error over 15 bins of equally many rows",
+    ),
+    "classwise_ece": Metric(
+        "class-wise ECE",
+        higher_is_better=False,
+        meaning="expected calibration error of the probability of each class, their mean",
+    ),
     "overconfidence": Metric(
         "overconfidence",
         higher_is_better=False,
