@@ -111,6 +111,6 @@ class WithPartners(Mixer):
     def _mixable(self, batch: Batch) -> Batch:
         """The samples in a type that the mixer takes."""
         card = getattr(self.mixer, "card", None)
-        if card is None or card.stage == "raw" or batch.tensor.is_floating_point():
+        if batch.tensor.is_floating_point() or (card is not None and card.stage == "raw"):
             return batch
         return batch.replace(x=batch.tensor.float())
