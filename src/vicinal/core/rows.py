@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from vicinal.core.ragged import Ragged
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -106,6 +108,8 @@ def _equal(mine: Any, theirs: Any) -> bool:
         return len(mine) == len(theirs) and all(map(_equal, mine, theirs))
     if mine is None or theirs is None:
         return mine is theirs
+    if isinstance(mine, Ragged):
+        return isinstance(theirs, Ragged) and mine.equal(theirs)
     return mine.dtype == theirs.dtype and torch.equal(mine, theirs)
 
 

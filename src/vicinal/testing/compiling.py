@@ -20,13 +20,13 @@ def apply_compiles(subject: Subject) -> None:
     with given(described(batch), expected="one graph without a break, as the card declares"):
         torch.compiler.reset()
         try:
-            compiled = torch.compile(subject.augmentation.apply, fullgraph=True, backend="eager")
+            compiled = torch.compile(subject.ready(batch).apply, fullgraph=True, backend="eager")
             first, second = subject.params(batch, seed=1), subject.params(batch, seed=2)
-            wanted = subject.augmentation.apply(batch, first)
+            wanted = subject.apply(batch, first)
             expect_same(compiled(batch, first), wanted, "what apply gives without compiling")
             with torch.compiler.set_stance("fail_on_recompile"):
                 again = compiled(batch, second)
-            wanted = subject.augmentation.apply(batch, second)
+            wanted = subject.apply(batch, second)
             expect_same(again, wanted, "what apply gives without compiling, for a second draw")
         finally:
             torch.compiler.reset()

@@ -60,7 +60,7 @@ def _expect_numbers_of_float32(subject: Subject, result: Batch, batch: Batch) ->
     told = []
     for scale in scales:
         wide = batch.replace(x=x.float() / scale)
-        wanted = subject.augmentation.apply(wide, params).tensor.float() * scale
+        wanted = subject.apply(wide, params).tensor.float() * scale
         off = (result.tensor.float() - wanted).abs()
         far = ~(off <= _rounding(x))
         # A value at a threshold may fall to either side.

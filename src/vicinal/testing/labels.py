@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from vicinal.core.element_target import IGNORED, ElementTarget
 from vicinal.core.target import (
     ClassTarget,
     MultiLabelTarget,
@@ -15,6 +16,7 @@ from vicinal.core.target import (
     Target,
 )
 from vicinal.testing.failure import Broken, expect, expect_same, given
+from vicinal.testing.samples import CLASSES
 from vicinal.testing.subject import Named, Subject
 
 KINDS = ("classes", "soft", "multilabel", "regression")
@@ -29,7 +31,8 @@ def labels_as_declared(subject: Subject, *, kind: str) -> None:
         _expect_rule(subject, once.target, batch.target)
     with given(f"targets of kind {kind}, augmented before"):
         # Shapes may have changed, and evidence be out of date: only the targets are taken over.
-        again = batch.replace(target=once.target)
+        elements = isinstance(once.target, ElementTarget)  # which go with theirs
+        again = once if elements else batch.replace(target=once.target)
         _expect_rule(subject, subject.result(again, seed=1).target, again.target)
 
 
@@ -38,7 +41,9 @@ def _expect_rule(subject: Subject, found: Target | None, given_one: Target | Non
         raise Broken("a target", "none")
     wanted = type(given_one)
     expect(isinstance(found, wanted), f"a {wanted.__name__}", f"a {type(found).__name__}")
-    if subject.card.labels == "kept":
+    if isinstance(found, ElementTarget) and isinstance(given_one, ElementTarget):
+        _expect_elements(found, given_one)
+    elif subject.card.labels == "kept":
         expect_same(found, given_one, "the targets as they were: the card says labels are kept")
     elif isinstance(found, ClassTarget) and isinstance(given_one, ClassTarget):
         if subject.card.keeps_weight:
@@ -55,6 +60,16 @@ def _expect_rule(subject: Subject, found: Target | None, given_one: Target | Non
         expect(-ROUNDING <= low <= high <= 1 + ROUNDING, "values in [0, 1]", f"{low} to {high}")
     elif isinstance(found, RegressionTarget) and isinstance(given_one, RegressionTarget):
         _expect_between(found.values, given_one.values)
+
+
+def _expect_elements(found: ElementTarget, given_one: ElementTarget) -> None:
+    """Elements go and come with their labels: no class has more of them than before."""
+    counts, before = (
+        torch.bincount(one.labels.values - IGNORED, minlength=1 + CLASSES)[1:]
+        for one in (found, given_one)
+    )
+    more = (counts > before).nonzero()[:, 0].tolist()
+    expect(not more, "no more elements of a class than there were", f"more of {more}")
 
 
 def _expect_between(found: torch.Tensor, given_values: torch.Tensor) -> None:
@@ -79,7 +94,7 @@ def undeclared_targets_are_refused(subject: Subject, *, kind: str) -> None:
 
 def checks(subject: Subject) -> Iterator[Named]:
     """A check for each kind of target; a user's own batches have one kind."""
-    if subject.batches is not None:
+    if subject.batches is not None or subject.modality == "points":
         target = subject.batch().target
         if target is not None:
             yield "labels_as_declared", partial(labels_as_declared, kind=target.kind)

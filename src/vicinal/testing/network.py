@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.core.batch import Batch
+from vicinal.core.ragged import Ragged
 from vicinal.testing import samples
 
 #: Channels of the feature map.
@@ -33,12 +34,14 @@ class Network(nn.Module):
                 numbers = torch.arange(parameter.numel()).mul(0.7).sin()
                 parameter.copy_(numbers.view(parameter.shape))
 
-    @classmethod
-    def of(cls, batch: Batch) -> Network:
+    @staticmethod
+    def of(batch: Batch) -> nn.Module:
         """A network for the samples and targets of a batch."""
+        if isinstance(batch.x, dict):
+            return PointNetwork()
         x = batch.tensor
         regression = batch.target is not None and batch.target.kind == "regression"
-        return cls(1 if x.dim() == 2 else x.shape[1], 1 if regression else samples.CLASSES)
+        return Network(1 if x.dim() == 2 else x.shape[1], 1 if regression else samples.CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, F) or (B, C, ...) of any type of numbers. Returns (B, outputs) float32."""
@@ -47,3 +50,16 @@ class Network(nn.Module):
             x = x.flatten(2)[..., None] if x.dim() > 2 else x[:, None, :, None]
         output: Tensor = self.head(self.features(x).relu().mean(dim=(2, 3)))
         return output
+
+
+class PointNetwork(nn.Module):
+    """A linear classifier of points by where they lie."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        numbers = torch.arange(3 * samples.CLASSES).mul(0.7).sin()
+        self.weight = nn.Parameter(numbers.view(3, samples.CLASSES))
+
+    def forward(self, x: dict[str, Ragged]) -> Tensor:
+        """x: scenes with `position`. Returns (N, CLASSES) float32, a row for each point."""
+        return x["position"].values.float() @ self.weight

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from vicinal.core.card import Card, Parameter, Range
+from vicinal.core.element_target import ElementTarget
 from vicinal.testing import samples
 from vicinal.testing.failure import Broken, expect, expect_same, given
 from vicinal.testing.labels import KINDS
@@ -61,7 +62,7 @@ def card_is_complete(subject: Subject) -> None:
         for name in (*card.dtypes, *filter(None, [card.output_dtype])):
             known = isinstance(getattr(torch, name, None), torch.dtype)
             expect(known, "types as torch names them", repr(name))
-        unknown = set(card.targets) - set(KINDS)
+        unknown = set(card.targets) - {*KINDS, ElementTarget.kind}
         expect(not unknown, f"targets among {', '.join(KINDS)}", ", ".join(unknown))
 
 
@@ -121,6 +122,7 @@ def example_runs(subject: Subject) -> None:
         "torch": torch,
         "x": batch.x,
         "y": torch.arange(len(batch)) % samples.CLASSES,
+        "target": batch.target,
         "batch": batch,
         "draws": subject.draws(batch),
         "model": Network.of(batch),

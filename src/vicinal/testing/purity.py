@@ -21,10 +21,10 @@ def same_params_give_the_same_result(subject: Subject) -> None:
     batch = subject.batch()
     with given(described(batch)):
         params = subject.params(batch)
-        first = subject.augmentation.apply(batch, params)
-        again = subject.augmentation.apply(batch, params)
+        first = subject.apply(batch, params)
+        again = subject.apply(batch, params)
         expect_same(again, first, "the same result when the same params are applied again")
-        copied = subject.augmentation.apply(_copied(batch), copy.deepcopy(params))
+        copied = subject.apply(_copied(batch), copy.deepcopy(params))
         expect_same(copied, first, "the same result for copies of batch and params")
 
 
@@ -34,7 +34,7 @@ def same_seed_gives_the_same_params(subject: Subject) -> None:
         first, again = subject.params(batch, seed=5), subject.params(batch, seed=5)
         expect_same(again, first, "the same params from draws of the same seed")
         one, other = (
-            subject.augmentation.sample(
+            subject.ready(batch).sample(
                 batch, Draws.from_generator(torch.Generator().manual_seed(5), batch.index)
             )
             for _ in range(2)
@@ -44,15 +44,15 @@ def same_seed_gives_the_same_params(subject: Subject) -> None:
 
 def a_call_samples_and_applies(subject: Subject) -> None:
     batch = subject.batch()
-    augmentation = subject.augmentation
+    augmentation = subject.ready(batch)
     with given(described(batch)):
         wanted = subject.result(batch)
         expect_same(augmentation(batch, draws=subject.draws(batch)), wanted, "sample, then apply")
         result, params = augmentation.augment(batch, subject.draws(batch))
         expect_same(result, wanted, "augment gives the result of sample, then apply")
         expect_same(params, subject.params(batch), "augment gives the params of sample")
-    if augmentation.probes:
-        return  # the evidence travels in the batch
+    if augmentation.probes or "labels" in subject.card.needs:
+        return  # the evidence travels in the batch, and so do labels
     with given(f"{described(batch)} and no labels"):
         alone = batch.replace(target=None)
         result = augmentation.apply(alone, augmentation.sample(alone, subject.draws(alone)))
@@ -67,7 +67,7 @@ def input_is_left_as_it_is(subject: Subject) -> None:
         params = subject.params(batch)
         expect_same(batch, before, "sample leaves the batch as it is")
         kept = copy.deepcopy(params)
-        subject.augmentation.apply(batch, params)
+        subject.apply(batch, params)
         expect_same(batch, before, "apply leaves the batch as it is")
         expect_same(params, kept, "apply leaves the params as they are")
 
@@ -80,9 +80,9 @@ def global_random_state_is_not_read(subject: Subject) -> None:
         _scramble(2)
         expect_same(subject.params(batch), params, "the same params whatever the global states")
         _scramble(3)
-        result = subject.augmentation.apply(batch, params)
+        result = subject.apply(batch, params)
         _scramble(4)
-        again = subject.augmentation.apply(batch, params)
+        again = subject.apply(batch, params)
         expect_same(again, result, "the same result whatever the global states")
 
 
@@ -93,23 +93,26 @@ def global_random_state_is_not_touched(subject: Subject) -> None:
         before = _states()
         params = subject.params(batch)
         expect_same(_states(), before, "sample leaves the global random states as they are")
-        subject.augmentation.apply(batch, params)
+        subject.apply(batch, params)
         expect_same(_states(), before, "apply leaves the global random states as they are")
 
 
 def attributes_stay_as_they_are(subject: Subject) -> None:
-    before = copy.deepcopy(vars(subject.augmentation))
     batch = subject.batch()
+    subject = subject.fitted(batch)
+    before = copy.deepcopy(vars(subject.augmentation))
     with given(described(batch)):
         params = subject.params(batch)
         expect_same(vars(subject.augmentation), before, "sample changes no attribute")
-        subject.augmentation.apply(batch, params)
+        subject.apply(batch, params)
         expect_same(vars(subject.augmentation), before, "apply changes no attribute")
 
 
 def _copied(batch: Batch) -> Batch:
-    copied = batch.map(torch.clone)
-    return copied if batch.pool is None else copied.replace(pool=batch.pool.map(torch.clone))
+    copied = batch.map(lambda tensor: tensor.clone())
+    if batch.pool is None:
+        return copied
+    return copied.replace(pool=batch.pool.map(lambda tensor: tensor.clone()))
 
 
 def _states() -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from vicinal.core.batch import Batch
 from vicinal.core.card import Card
+from vicinal.core.element_target import ElementTarget
+from vicinal.core.ragged import Ragged
 from vicinal.core.target import (
     ClassTarget,
     MultiLabelTarget,
@@ -27,6 +29,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "volume": (2, 5, 7, 3),
     "tabular": (6,),
     "embedding": (8,),
+    "points": (3,),
 }
 #: One of each rank stands for `any`.
 ANY = ("image", "series", "volume", "tabular")
@@ -64,6 +67,8 @@ def make_batch(
         A batch whose rows in the dataset are neither sorted nor consecutive.
     """
     generator = np.random.default_rng(20_240_229)
+    if modality == "points":
+        return _scenes(size, generator, dtype)
     shape = (size, *(shape or SHAPES[modality]))
     if dtype == torch.uint8:
         x = torch.from_numpy(generator.integers(0, 256, shape, dtype=np.uint8))
@@ -74,6 +79,20 @@ def make_batch(
         x = torch.from_numpy(generator.standard_normal(shape)).to(dtype)
     index = torch.from_numpy(generator.permutation(1000)[:size])
     return Batch(x=x, target=make_target(kind, size), index=index)
+
+
+def _scenes(size: int, generator: np.random.Generator, dtype: torch.dtype) -> Batch:
+    """Scenes of unequal numbers of points, one of them without any, each with a colour."""
+    lengths = torch.tensor([(5 * row + 3) % 11 for row in range(size)])
+    offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
+    points = int(offsets[-1])
+    x = {
+        name: Ragged(torch.from_numpy(generator.standard_normal((points, 3))).to(dtype), offsets)
+        for name in ("position", "colour")
+    }
+    labels = torch.from_numpy(generator.integers(-1, CLASSES, points))
+    index = torch.from_numpy(generator.permutation(1000)[:size])
+    return Batch(x=x, target=ElementTarget(Ragged(labels, offsets)), index=index)
 
 
 def make_target(kind: str, size: int) -> Target:
@@ -107,5 +126,7 @@ def joined(first: Batch, second: Batch) -> Batch:
     )
 
 
-def _stacked(first: Tensor, second: Tensor) -> Tensor:
+def _stacked(first: Any, second: Any) -> Any:
+    if isinstance(first, Ragged):
+        return Ragged.concatenate([first, second])
     return torch.cat([first, second])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from vicinal.core.card import Card
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.probe import ask
+from vicinal.core.ragged import Ragged
 from vicinal.testing import samples
 from vicinal.testing.network import Network
 
@@ -49,7 +50,7 @@ class Subject:
     @property
     def on_tensors(self) -> bool:
         """Whether x is one tensor, as in all samples that the library makes."""
-        return self.batches is None or isinstance(self.batches(7).x, Tensor)
+        return isinstance(self.batch().x, Tensor)
 
     @property
     def one_at_a_time(self) -> bool:
@@ -93,14 +94,28 @@ class Subject:
         """Random numbers for the rows of a batch."""
         return Draws(seed, batch.index)
 
+    def ready(self, batch: Batch) -> Augmentation:
+        """The augmentation, fitted to a batch and its pool if it has to be fitted."""
+        if not self.augmentation.unfitted:
+            return self.augmentation
+        return self.augmentation.fit(batch if batch.pool is None else batch.pool)
+
+    def fitted(self, batch: Batch) -> Subject:
+        """The subject with its augmentation fitted to a batch, whatever it is tried on then."""
+        return replace(self, augmentation=self.ready(batch))
+
     def params(self, batch: Batch, seed: int = 0) -> Params:
         """What the augmentation samples for a batch."""
-        params: Params = self.augmentation.sample(batch, self.draws(batch, seed))
+        params: Params = self.ready(batch).sample(batch, self.draws(batch, seed))
         return params
+
+    def apply(self, batch: Batch, params: Params) -> Batch:
+        """What the augmentation makes of a batch."""
+        return self.ready(batch).apply(batch, params)
 
     def result(self, batch: Batch, seed: int = 0) -> Batch:
         """The augmented batch."""
-        return self.augmentation.apply(batch, self.params(batch, seed))
+        return self.apply(batch, self.params(batch, seed))
 
     def __str__(self) -> str:
         return "-".join(filter(None, [type(self.augmentation).__name__, self.modality]))
@@ -111,9 +126,9 @@ Named = tuple[str, Callable[[Subject], None]]
 
 
 def leaves(batch: Batch) -> list[Tensor]:
-    """The tensors in x."""
-    found: list[Tensor] = pytree.tree_leaves(batch.x)
-    return found
+    """The tensors in x; of rows of unequal lengths, all their elements."""
+    found = pytree.tree_leaves(batch.x)
+    return [leaf.values if isinstance(leaf, Ragged) else leaf for leaf in found]
 
 
 def type_name(dtype: torch.dtype) -> str:
@@ -128,4 +143,4 @@ def described(batch: Batch) -> str:
 
 
 def _cast(x: Any, dtype: torch.dtype) -> Any:
-    return pytree.tree_map(lambda leaf: leaf.to(dtype) if leaf.is_floating_point() else leaf, x)
+    return pytree.tree_map(lambda leaf: leaf.to(dtype) if leaf.dtype.is_floating_point else leaf, x)

@@ -34,8 +34,8 @@ def layouts_do_not_matter(subject: Subject) -> None:
         with given(f"{described(other)}, {name}"):
             params = subject.params(plain)
             expect_same(subject.params(other), params, "the params of contiguous samples")
-            wanted = subject.augmentation.apply(plain, params)
-            result = subject.augmentation.apply(other, params)
+            wanted = subject.apply(plain, params)
+            result = subject.apply(other, params)
             expect_same(laid, plain.x, "an input left as it is")
             # Sums may be taken in another order.
             atol = 16 * torch.finfo(laid.dtype).eps if laid.is_floating_point() else 0.0
@@ -64,7 +64,7 @@ def device_is_kept(subject: Subject) -> None:
         batch = subject.batch().to(device)
         with given(f"{described(batch)} on {device}"):
             params = subject.params(batch)
-            result = subject.augmentation.apply(batch, params)
+            result = subject.apply(batch, params)
             tensors = [(f"params.{name}", tensor) for name, tensor in params.flat().items()]
             tensors += [("x", leaf) for leaf in leaves(result)]
             for name, tensor in tensors:
@@ -77,13 +77,13 @@ def gradients_flow_to_x(subject: Subject) -> None:
     x = batch.tensor.clone().requires_grad_()
     with given(described(batch), expected="a gradient for x, as the card declares"):
         params = subject.params(batch)
-        result = subject.augmentation.apply(batch.replace(x=x), params).tensor
+        result = subject.apply(batch.replace(x=x), params).tensor
         expect(result.requires_grad, "a result that carries gradients", "one that carries none")
         # Uneven weights: the plain sum of a standardised row, say, has no gradient.
         weights = torch.linspace(0.5, 1.5, result.numel()).view_as(result)
         total = (result.float() * weights).sum()
         (gradient,) = torch.autograd.grad(total, x, allow_unused=True)
-        moved = subject.augmentation.apply(batch.replace(x=x.detach() + 0.01), params).tensor
+        moved = subject.apply(batch.replace(x=x.detach() + 0.01), params).tensor
         if torch.equal(moved, result):
             return  # nothing of x is left in the result
         if gradient is None or not gradient.any():
