@@ -123,8 +123,16 @@ def test_merging_counts_equal_labels_once_and_changes_nothing_else(target: Class
 def test_the_score_is_the_accuracy_expected_under_the_mixture(
     target: ClassTarget, output: Tensor
 ) -> None:
-    exact = dense_by_loops(target)[torch.arange(5), output.argmax(1)]
+    dense = dense_by_loops(target)
+    exact = dense[torch.arange(5), output.argmax(1)] / dense.sum(1)
     torch.testing.assert_close(target.score(output).double(), exact, atol=1e-6, rtol=0)
+
+
+def test_the_score_is_an_accuracy_whatever_the_weights_sum_to() -> None:
+    labels = torch.tensor([[0, 0], [0, 1], [2, 1]])
+    weights = torch.tensor([[1.3, 1.3], [1.5, 0.5], [0.0, 0.0]])
+    output = torch.eye(CLASSES)[:1].expand(3, -1)
+    assert ClassTarget(labels, weights).score(output).tolist() == [1.0, 0.75, 0.0]
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])

@@ -181,10 +181,15 @@ class ClassTarget(Target):
         return dense if self.uniform is None else dense + self.uniform[:, None] / num_classes
 
     def score(self, output: Tensor) -> Tensor:
-        """Accuracy under the mixture: the weight of the class predicted. output: (B, C)."""
+        """Accuracy under the mixture: the class predicted's share of the weight. output: (B, C)."""
         hit = self.labels == output.argmax(dim=1, keepdim=True)
         score = (hit * self._weights()).sum(dim=1)
-        return score if self.uniform is None else score + self.uniform / output.shape[1]
+        if self.uniform is not None:
+            score = score + self.uniform / output.shape[1]
+        if self.weights is None and self.uniform is None:
+            return score
+        # Weights may sum to anything, nothing included, and an accuracy is a share.
+        return score / self.total().clamp(min=torch.finfo(score.dtype).tiny)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
