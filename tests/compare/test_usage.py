@@ -19,11 +19,11 @@ ARMS = sorted({c.card.name for kind in KINDS for c in registry.components(kind)}
 class Network(nn.Module):
     """A model with the layers that the examples name."""
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: int = 5) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 4, 3, padding=1)
         self.stage1 = nn.Conv2d(4, 4, 3, padding=1)
-        self.head = nn.Linear(4, 5)
+        self.head = nn.Linear(4, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.stage1(self.stem(x.float()).relu()).mean(dim=(2, 3)))
@@ -40,15 +40,29 @@ def test_the_lines_of_every_arm_train(name: str) -> None:
         "x": raw if sees_raw else raw / 255,
         "y": torch.arange(6) % 5,
         "model": Network(),
+        "make_model": Network,
         "normalise": lambda images: images / 255,
     }
     exec(lines, names)
     x, loss = names["x"], names.get("loss")
     assert isinstance(x, torch.Tensor)
-    assert x.shape == raw.shape
+    assert x.shape[1:] == raw.shape[1:]
     if "loss" in lines:
         assert isinstance(loss, torch.Tensor)
         loss.backward()
+
+
+def test_an_augmentation_that_asks_the_model_is_shown_asking() -> None:
+    asking = [
+        parse_arm(one.card.name)
+        for kind in ("mixer", "policy", "transform")
+        for one in registry.components(kind)
+        if one.probes
+    ]
+    assert asking
+    for arm in asking:
+        assert "ask(augmentation.probes" in python_lines(arm)
+    assert "ask(" not in python_lines(parse_arm("cutmix"))
 
 
 def test_given_parameters_are_in_the_lines() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vicinal.core.augmentation import Transform
 from vicinal.core.method import Method
 from vicinal.methods.arms import Arm
 
@@ -47,8 +48,17 @@ def python_lines(arm: Arm) -> str:
         return arm.card.example_with(arm.parameters)
     arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(arm.parameters.items()))
     call = f"{arm.component.__name__}({arguments})"
+    asks = bool(arm.build().probes)
     lines = ["import vicinal", "", f"augmentation = vicinal.{call}", ""]
-    if arm.card.labels == "mixed":
+    if asks:
+        lines[1:1] = ["from vicinal.core.probe import ask"]
+        lines += [
+            "# in the training loop, on the batch as the model sees it; the model is asked first",
+            'batch = ask(augmentation.probes, {"model": model}, vicinal.Batch.of(x, y))',
+            "batch = augmentation(batch)",
+            "loss = batch.target.loss(model(batch.x))",
+        ]
+    elif not issubclass(arm.component, Transform):  # the target changes with the samples
         lines += [
             "# in the training loop, on the batch as the model sees it",
             "x, target = augmentation(x, y)",
