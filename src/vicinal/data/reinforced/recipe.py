@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +17,8 @@ def described(augmentation: Augmentation) -> dict[str, Any]:
     """What `rebuilt` needs, and the card for people who read it.
 
     Raises:
-        TypeError: a setting is no number, text, augmentation, dataclass, or list of these.
+        TypeError: a setting is no number, text, augmentation, dataclass, or list of these, and
+            not the default.
     """
     card = getattr(augmentation, "card", None)
     described = _described(augmentation, augmentation.settings())
@@ -37,13 +39,16 @@ def rebuilt(description: Mapping[str, Any]) -> Augmentation:
 
 
 def _described(value: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "class": _name(type(value)),
-        "settings": {
-            name: _plain(one, where=f"{type(value).__name__}: {name}")
-            for name, one in settings.items()
-        },
-    }
+    arguments = inspect.signature(type(value)).parameters
+    written: dict[str, Any] = {}
+    for name, one in settings.items():
+        try:
+            written[name] = _plain(one, where=f"{type(value).__name__}: {name}")
+        except TypeError:
+            # What is the default anyway need not be written, a bank of operations say.
+            if one is not arguments[name].default:
+                raise
+    return {"class": _name(type(value)), "settings": written}
 
 
 def _plain(value: Any, *, where: str) -> Any:

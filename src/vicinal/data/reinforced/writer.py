@@ -65,7 +65,8 @@ def reinforce(
     Raises:
         InputError: the folder holds something else.
         TypeError: the augmentation cannot be described, or the samples are no tensor.
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or the augmentation does not make one sample of
+            each.
     """
     for least, argument, value in (
         (1, "records", records),
@@ -147,6 +148,11 @@ def _records(
         )
         for record in range(count)
     ]
+    if len(drawn[0]) != len(batch):
+        raise ValueError(
+            f"{type(augmentation).__name__} makes {len(drawn[0])} samples of {len(batch)}: a store "
+            "holds augmentations that make one of each"
+        )
     # From record after record to row after row.
     order = torch.arange(count * len(batch)).view(count, len(batch)).T.reshape(-1)
     params = type(drawn[0]).concatenate(drawn)[order].detach().to("cpu")
