@@ -49,7 +49,8 @@ def test_all_components_give_in_workers_what_the_main_process_gives(context: Con
         for check in CHECKS
         if check.name == f"works_in_workers_by_{context}"
     }
-    work = [(subject.augmentation, subject.batch()) for subject in subjects.values()]
+    batches = [(subject, subject.batch()) for subject in subjects.values()]
+    work = [(subject.ready(batch), batch) for subject, batch in batches]
     results = augmented_in_workers(work, context)
     for (name, subject), (_, batch), result in zip(subjects.items(), work, results, strict=True):
         assert difference(result, subject.result(batch), name=name) == ""

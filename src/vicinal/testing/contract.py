@@ -8,14 +8,24 @@ from typing import Any
 
 from vicinal.core.augmentation import Augmentation
 from vicinal.core.card import Card, Options, Range
-from vicinal.testing import compiling, dtypes, labels, objects, purity, rows, tensors, workers
+from vicinal.testing import (
+    compiling,
+    dtypes,
+    fitting,
+    labels,
+    objects,
+    purity,
+    rows,
+    tensors,
+    workers,
+)
 from vicinal.testing.failure import Broken, ContractError, given
 from vicinal.testing.samples import modalities
 from vicinal.testing.subject import Batches, Subject
 
 #: What the object itself must be able to do, and what it must do with samples of each modality.
 ON_OBJECTS = (objects,)
-ON_SAMPLES = (purity, tensors, dtypes, rows, labels)
+ON_SAMPLES = (fitting, purity, tensors, dtypes, rows, labels)
 SLOW = (compiling, workers)
 
 
@@ -108,7 +118,8 @@ def check_augmentation(
     Same params give the same result; the input, the augmentation and the global random states are
     left as they are; types, device, memory format and the mass of labels are kept; sizes and
     layouts do not matter, nor does the order of the samples; params are rows that are picked,
-    joined, stored and replayed; the object pickles, copies, and is what its card says.
+    joined, stored and replayed; the object pickles, copies, and is what its card says. One that has
+    to be fitted is, to the samples that it is tried on.
 
     Args:
         augmentation: any instance.

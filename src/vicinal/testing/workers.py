@@ -66,7 +66,7 @@ def works_in_workers(subject: Subject, *, context: Context) -> None:
     batch = subject.batch()
     with given(f"a DataLoader whose workers are started by {context}"):
         # A second batch, for the second worker.
-        work = [(subject.augmentation, batch), (subject.augmentation, subject.batch(5))]
+        work = [(subject.ready(some), some) for some in (batch, subject.batch(5))]
         results = augmented_in_workers(work, context)
         for (_, own), result in zip(work, results, strict=True):
             expect_same(result, subject.result(own), "what the main process gives")
