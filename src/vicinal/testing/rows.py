@@ -71,7 +71,9 @@ def params_can_be_concatenated(subject: Subject) -> None:
         params = subject.params(batch)
         again = type(params).concatenate([params[:3], params[3:]])
         expect_same(again, params, "the params that were taken apart")
-    first, second = batch[:4].replace(pool=None), batch[4:].replace(pool=None)
+    subject, first, second = subject.fitted(batch), batch[:4], batch[4:]
+    if not subject.augmentation.pooled:
+        first, second = first.replace(pool=None), second.replace(pool=None)
     with given(f"{described(first)}, and {described(second)}, joined"):
         both = samples.joined(first, second)
         rows = type(params).concatenate([subject.params(first), subject.params(second)])
@@ -107,6 +109,7 @@ def order_does_not_matter(subject: Subject) -> None:
     order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
     shuffled = batch[order].replace(pool=None)
     with given(f"{described(batch)}, in two orders"):
+        subject = subject.fitted(batch)
         wanted = subject.result(batch)
         if len(wanted) < len(batch):
             return  # several samples make one: those that stand together
@@ -118,6 +121,7 @@ def company_does_not_matter(subject: Subject) -> None:
     """A transformed sample is the same whatever else is in its batch."""
     batch = subject.batch()
     with given(f"{described(batch)}, and some of its samples as a batch of their own"):
+        subject = subject.fitted(batch)
         result = subject.result(batch)
         for rows in PICKS:
             alone = batch[rows].replace(pool=None)
