@@ -138,6 +138,7 @@ def test_methods_that_cannot_be(methods: str, words: list[str]) -> None:
         (["--model", "mlp:depth=-1"], ["depth"]),
         (["--crop", "8"], ["--crop", "8 pixels"]),
         (["--holdout", "0.3", "--folds", "3"], ["--holdout", "--folds"]),
+        (["--labels-per-class", "1000"], ["--labels-per-class 1000", "at most"]),
         (["--first-seed", "99999999999999999999"], ["--first-seed"]),
         (["--device", "cuda"], ["cuda"]),
         (["--precision", "8"], ["--precision", "32-true"]),
@@ -153,6 +154,11 @@ def test_flags_that_cannot_be(flags: list[str], words: list[str]) -> None:
 @pytest.mark.parametrize("flags", [["--crop", "4"], ["--flip"]])
 def test_flags_for_images_do_not_apply_to_tables(flags: list[str]) -> None:
     assert f"{flags[0]} does not apply to wine" in refused(["compare", "wine", *flags])
+
+
+def test_numbers_have_no_labels_of_classes_to_hide() -> None:
+    line = refused(["compare", "diabetes", "--labels-per-class", "5"])
+    assert "--labels-per-class does not apply to diabetes" in line
 
 
 def test_a_configuration_that_does_not_fit() -> None:

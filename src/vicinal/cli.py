@@ -74,6 +74,13 @@ def compare(
         float | None,
         typer.Option(help="Share held out where the data bring no test part (default 0.2)."),
     ] = None,
+    labels_per_class: Annotated[
+        int | None,
+        typer.Option(
+            help="Hide all labels but this many of each class (default: none is hidden).",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     target: Annotated[
         str | None, typer.Option(help="Column to predict.", rich_help_panel=DATA)
     ] = None,
@@ -259,6 +266,86 @@ def _report(run: str, store: str | None) -> None:
     console = _console()
     show_outcome(console, outcome)
     console.print(f"\nreport: {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def reinforce(
+    data: Annotated[str, typer.Argument(help="As for compare; classes, not values.")],
+    teacher: Annotated[
+        list[str],
+        typer.Option(help="MODEL:weights.safetensors; several are averaged. Gives logits."),
+    ],
+    out: Annotated[str, typer.Option(help="Folder of the store; what is missing is made.")],
+    reinforcements: Annotated[int, typer.Option(help="Augmentations of each row.")] = 20,
+    top_k: Annotated[int, typer.Option(help="Classes kept of each.")] = 10,
+    augment: Annotated[
+        str, typer.Option(help="Transforms and policies after crop and flip, by comma.")
+    ] = "randaugment",
+    mix: Annotated[
+        str | None, typer.Option(help="A mixer after these, such as cutmix:alpha=0.5.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the augmentations.")] = 0,
+    holdout: Annotated[
+        float | None, typer.Option(help="As for compare: rows held out are left out.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels.")] = None,
+    crop: Annotated[
+        int | None, typer.Option(help="Padding of the random crop in pixels, 0 for none.")
+    ] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Mirror images at random.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
+) -> None:
+    """Keep augmentations of your data and what a teacher says of them, to train on again."""
+    from vicinal.core.errors import InputError
+
+    try:
+        _reinforce(
+            data,
+            out,
+            threads,
+            teachers=teacher,
+            augment=augment,
+            mix=mix,
+            records=reinforcements,
+            top_k=top_k,
+            seed=seed,
+            holdout=holdout,
+            target=target,
+            image_size=image_size,
+            crop=crop,
+            flip=flip,
+        )
+    except InputError as error:
+        _refuse(str(error))
+
+
+def _reinforce(data: str, out: str, threads: int | None, **options: Any) -> None:
+    from rich.progress import Progress
+
+    from vicinal.compare.reinforcement import reinforce_data
+
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    console = _console()
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("shards", total=None)
+        count = reinforce_data(
+            data,
+            out,
+            on_shard=lambda done, total: progress.update(bar, completed=done, total=total),
+            **options,
+        )
+    console.print(
+        f"{count:,} reinforcements in {out}; train on them: "
+        f"vicinal compare {data} --methods none,dataset_reinforcement:store={out}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()

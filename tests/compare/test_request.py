@@ -16,6 +16,7 @@ from vicinal.core.errors import InputError
         ("seeds", 0, "--seeds must be at least 1, got 0"),
         ("epochs", -3, "--epochs must be at least 1, got -3"),
         ("folds", 1, "--folds must be at least 2, got 1"),
+        ("labels_per_class", 0, "--labels-per-class must be at least 1, got 0"),
         ("batch_size", 1, "--batch-size must be at least 2, got 1"),
         ("workers", 0, "--workers must be at least 1"),
         ("crop", -1, "--crop must be at least 0"),

@@ -13,7 +13,7 @@ from vicinal.compare.plan import Recipe, trial_key
 from vicinal.compare.records import TrialRecord
 from vicinal.compare.trial import Arena, Trial, run_trial
 from vicinal.core.batch import Batch
-from vicinal.core.method import Learner, Method
+from vicinal.core.method import Learner, Method, Phase, Stream
 from vicinal.core.task import Task
 from vicinal.data.splits import Split
 from vicinal.methods.arms import parse_arm
@@ -106,6 +106,46 @@ def test_training_sees_training_rows_alone_each_once_an_epoch() -> None:
     assert all(epoch.sort().values.tolist() == list(range(40)) for epoch in epochs)
 
 
+class Hungry(Watching):
+    """Writes down the unlabelled rows that arrive too."""
+
+    apart = {"unlabelled": 0.0}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unlabelled: list[Tensor] = []
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase(streams={"train": Stream(), "unlabelled": Stream("unlabelled")}),)
+
+    def step(self, learner: Learner, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
+        self.unlabelled.append(batches["unlabelled"].index)
+        assert batches["unlabelled"].target is None
+        return super().step(learner, batches)
+
+
+def test_with_few_labels_every_arm_trains_on_the_same_few_rows_for_as_many_steps() -> None:
+    recipe = dataclasses.replace(RECIPE, labels_per_class=5, batch_size=5, epochs=6)
+
+    def trained(method: Watching, seed: int, data: Task | None = None) -> TrialRecord:
+        trial = Trial("key", "arm", seed, 0)
+        return run_trial(trial, method, task=data or task(), split=SPLIT, recipe=recipe)
+
+    plain, hungry, other = Watching(), Hungry(), Watching()
+    records = [trained(plain, 1), trained(hungry, 1), trained(other, 2)]
+    assert [record.steps for record in records] == [12, 12, 12]
+    known, same, elsewhere = (set(torch.cat(m.seen).tolist()) for m in (plain, hungry, other))
+    assert known == same
+    assert known != elsewhere
+    labels = task().y
+    assert sorted(labels[sorted(known)].tolist()) == [0] * 5 + [1] * 5
+    hidden = set(torch.cat(hungry.unlabelled).tolist())
+    assert hidden == set(range(40)) - known
+    arena = Arena(task(), SPLIT, recipe, seed=1)
+    assert set(arena.rows.tolist()) == known
+    assert set(arena.parts["unlabelled"].tolist()) == hidden
+
+
 def test_held_out_labels_cannot_reach_training() -> None:
     data = task()
     swapped = data.y.clone()
@@ -160,6 +200,7 @@ def test_regression_is_judged_in_the_unit_of_its_target() -> None:
         {"fold": 1},
         {"recipe": dataclasses.replace(RECIPE, epochs=3)},
         {"recipe": dataclasses.replace(RECIPE, threads=2)},
+        {"recipe": dataclasses.replace(RECIPE, labels_per_class=4)},
         {"recipe": dataclasses.replace(RECIPE, model_fingerprint="other source")},
         {"task": dataclasses.replace(task(), fingerprint="other pixels")},
     ],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vicinal.data.sampling import endless_batches, epoch_batches, set_apart
+from vicinal.data.sampling import endless_batches, epoch_batches, known_labels, set_apart
 
 seeds = st.integers(0, 2**31 - 1)
 sizes = st.integers(1, 20)
@@ -140,3 +140,23 @@ def test_no_rows_are_no_error(labels: Tensor | None) -> None:
     rows = torch.zeros(0, dtype=torch.int64)
     stays, taken = set_apart(rows, 0.5, seed=0, labels=labels)
     assert len(stays) == len(taken) == 0
+
+
+@given(rows=some_rows(), kinds=st.integers(1, 5), per_class=st.integers(1, 20), seed=seeds)
+def test_as_many_labels_of_each_class_are_known(
+    rows: Tensor, kinds: int, per_class: int, seed: int
+) -> None:
+    known, hidden = known_labels(rows, per_class, seed=seed, labels=rows % kinds)
+    assert torch.cat([known, hidden]).sort().values.tolist() == sorted(rows.tolist())
+    assert known.tolist() == sorted(known.tolist())
+    there = (rows % kinds).bincount(minlength=kinds)
+    assert torch.equal((known % kinds).bincount(minlength=kinds), there.clamp(max=per_class))
+
+
+def test_other_seeds_know_other_labels_and_more_labels_hold_the_fewer() -> None:
+    rows = torch.arange(60)
+    chosen = [known_labels(rows, 3, seed=seed, labels=rows % 4)[0] for seed in range(10)]
+    assert len({tuple(known.tolist()) for known in chosen}) == 10
+    more = known_labels(rows, 5, seed=0, labels=rows % 4)[0]
+    assert set(chosen[0].tolist()) < set(more.tolist())
+    assert torch.equal(known_labels(rows.flip(0), 3, seed=0, labels=rows.flip(0) % 4)[0], chosen[0])

@@ -25,6 +25,7 @@ from vicinal.compare.trial import Arena, Trial, deterministic
 from vicinal.compare.usage import Usage, usage
 from vicinal.core.errors import InputError
 from vicinal.core.task import Task
+from vicinal.data.splits import Split
 from vicinal.methods.arms import Arm, fitting_arms, parse_arm, parse_arms
 
 BASELINE = "none"
@@ -114,7 +115,8 @@ def prepare(request: Request, *, command: str) -> Comparison:
     holdout = HOLDOUT if request.holdout is None else request.holdout
     parts = splits(task, folds=request.folds, holdout=holdout)
     given = {name: getattr(request, name) for name in CHOSEN}
-    choices = choose(task, len(parts[0].train), **given)
+    labelled = _labelled(request, task, parts)
+    choices = choose(task, labelled or len(parts[0].train), **given)
     device = choose_device(request.device)
     threads = request.threads or max(1, (os.cpu_count() or 1) // request.workers)
     recipe = Recipe(
@@ -125,6 +127,7 @@ def prepare(request: Request, *, command: str) -> Comparison:
         device=device,
         precision=request.precision,
         threads=threads,
+        labels_per_class=request.labels_per_class,
     )
     ground = Ground(task, parts, recipe)
     out = Path(request.out) if request.out is not None else Path("runs") / task.name
@@ -184,6 +187,29 @@ def _refuse_idle(request: Request, task: Task) -> None:
             )
 
 
+def _labelled(request: Request, task: Task, parts: Sequence[Split]) -> int | None:
+    """How many training rows keep their labels, or None if all do."""
+    count = request.labels_per_class
+    if count is None:
+        return None
+    if task.kind == "regression":
+        raise InputError(f"--labels-per-class does not apply to {task.name}: it has no classes")
+    for part in parts:
+        sizes = task.y[part.train].bincount(minlength=len(task.classes))
+        fewest = int(sizes.argmin())
+        if sizes[fewest] < count:
+            raise InputError(
+                f"--labels-per-class {count}: class {task.classes[fewest]} has "
+                f"{int(sizes[fewest])} training rows; give at most that many"
+            )
+        if len(part.train) == count * len(task.classes):
+            raise InputError(
+                f"--labels-per-class {count} leaves no row of {task.name} without a label: "
+                "give fewer, or leave it out"
+            )
+    return count * len(task.classes)
+
+
 def _trials(request: Request, ground: Ground, arms: Sequence[Arm]) -> list[Trial]:
     """Every arm on every split with every seed, in the order that gives pairs early."""
     # Defaults are spelled out: a default that changes makes another trial of the same label.
@@ -240,7 +266,8 @@ def _rehearse(ground: Ground, arms: Sequence[Arm]) -> tuple[list[Arm], dict[str,
                     arm.method(),
                     setting,
                     arena.examples,
-                    rows=split.train,
+                    rows=arena.rows,
+                    parts=arena.parts,
                     batch_size=size,
                     epochs=1,
                 )
@@ -412,11 +439,11 @@ def describe_task(task: Task, ground: Ground) -> dict[str, Any]:
         "kind": task.kind,
         "classes": list(task.classes),
         "rows": len(task),
-        "shape": list(task.x.shape[1:]),
+        "shape": list(task.sample_shape),
         "training": len(ground.splits[0].train),
         "held_out": len(ground.splits[0].test),
         "splits": len(ground.splits),
-        "notes": [*task.notes, *_unused(task, ground)],
+        "notes": [*task.notes, *_unused(task, ground), *_hidden(ground)],
         "fingerprint": task.fingerprint,
     }
 
@@ -425,6 +452,19 @@ def _unused(task: Task, ground: Ground) -> list[str]:
     if task.test_rows is None or ground.recipe.folds is None:
         return []
     return [f"the test part of {len(task.test_rows):,} rows is not used: folds are of the others"]
+
+
+def _hidden(ground: Ground) -> list[str]:
+    """What there is to say of labels that are hidden."""
+    count = ground.recipe.labels_per_class
+    if count is None:
+        return []
+    rows, known = len(ground.splits[0].train), count * len(ground.task.classes)
+    return [
+        f"the labels of {known:,} training rows are known, {count} of each class, drawn for each "
+        f"seed: epochs and steps are counted on them, for every arm alike; the other "
+        f"{rows - known:,} rows come without labels, to arms that learn from such rows"
+    ]
 
 
 def _settings(request: Request, recipe: Recipe) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -12,12 +14,18 @@ from vicinal.compare.plan import Recipe
 from vicinal.compare.records import Gallery, Sample
 from vicinal.compare.trial import Arena, deterministic
 from vicinal.core.batch import Batch
+from vicinal.core.element_target import IGNORED, ElementTarget
+from vicinal.core.streams import Part
 from vicinal.core.target import ClassTarget, RegressionTarget
 from vicinal.core.task import Task
 from vicinal.data.splits import Split
 from vicinal.methods.arms import Arm
 from vicinal.methods.supervised import Supervised
 
+#: Of classes of points, told apart by people who see colours differently: Okabe and Ito, 2008.
+COLOURS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+#: Margin around the points of a picture, in pixels.
+DOT = 4
 #: Samples shown of each arm, and rows that partners may come from.
 SHOWN, DRAWN_FROM = 8, 64
 #: Shorter side of a picture in pixels; smaller ones are enlarged without smoothing.
@@ -33,16 +41,27 @@ def make_gallery(arms: Sequence[Arm], *, task: Task, split: Split, recipe: Recip
     gallery: Gallery = {}
     with deterministic(0, recipe.threads):
         arena = Arena(task, split, recipe, seed=0)
-        rows = _varied(split.train, task)
+        rows = _varied(arena.rows, task)
         raw = arena.examples.batch(rows, epoch=0)
-        still = raw.replace(x=arena.setting.prepare(raw.tensor))
+        still = raw.replace(x=arena.setting.prepare(raw.x))
         shown: dict[str, Batch] = {"original": still}
+
+        def part(name: Part) -> Batch:
+            """Nothing is trained: each part is all of the training rows."""
+            return arena.examples.batch(split.train, epoch=0, labelled=name != "unlabelled")
+
+        setting = dataclasses.replace(arena.setting, part=part)
         for arm in arms:
             method = arm.method()
             if isinstance(method, Supervised):
-                learner = method.start(arena.setting)
-                shown[arm.label] = method.augmented(learner, raw)[0]
+                learner, phase = method.start(setting), method.phases()[0]
+                method.enter(learner, phase, setting.steps)
+                pool = part("train") if phase.streams["train"].pooled else None
+                shown[arm.label] = method.augmented(learner, raw.replace(pool=pool))[0]
         for label, batch in shown.items():
+            if task.modality == "points":
+                gallery[label] = _scenes(batch, task)
+                continue
             values = arena.restore(batch.tensor[:SHOWN])
             gallery[label] = [
                 _sample(value, batch, place, task, arena) for place, value in enumerate(values)
@@ -53,7 +72,7 @@ def make_gallery(arms: Sequence[Arm], *, task: Task, split: Split, recipe: Recip
 def _varied(rows: Tensor, task: Task) -> Tensor:
     """Rows to draw from, the first of them of different classes as far as there are."""
     some = rows[:: max(1, len(rows) // DRAWN_FROM)][:DRAWN_FROM]
-    if task.kind == "regression":
+    if task.kind != "classification":
         return some
     seen: dict[int, int] = {}
     rank = []
@@ -69,6 +88,39 @@ def _sample(value: Tensor, batch: Batch, place: int, task: Task, arena: Arena) -
         return Sample(_png(value), caption)
     numbers = dict(zip(task.columns, value.tolist(), strict=True))
     return Sample(b"", caption, numbers)
+
+
+def _scenes(batch: Batch, task: Task) -> list[Sample]:
+    """Scenes from above, every point in the colour of its class."""
+    target = batch.target
+    if not isinstance(target, ElementTarget):
+        return []
+    samples = []
+    rows = zip(batch.x["position"].rows(), target.labels.rows(), strict=True)
+    for points, labels in itertools.islice(rows, SHOWN):
+        there = labels[labels != IGNORED].unique().tolist()
+        caption = ", ".join(task.classes[label] for label in there)
+        samples.append(Sample(_plan(points, labels), caption))
+    return samples
+
+
+def _plan(points: Tensor, labels: Tensor) -> bytes:
+    """A picture of points from above. points: (N, 3). labels: (N,) int64."""
+    from PIL import Image, ImageDraw
+
+    side = 2 * SIDE
+    picture = Image.new("RGB", (side, side), "white")
+    draw = ImageDraw.Draw(picture)
+    low, high = points[:, :2].amin(0), points[:, :2].amax(0)
+    scale = (side - 2 * DOT) / (high - low).max().clamp(min=1e-6)
+    places = ((points[:, :2] - low) * scale + DOT).tolist()
+    for (across, up), label in zip(places, labels.tolist(), strict=True):
+        colour = COLOURS[label % len(COLOURS)] if label != IGNORED else "#cccccc"
+        place = (across - 1, side - up - 1, across + 1, side - up + 1)
+        draw.ellipse(place, fill=colour)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _caption(batch: Batch, place: int, task: Task, arena: Arena) -> str:

@@ -25,6 +25,7 @@ class Recipe:
     weight_decay: of weights; norms and biases have none.
     crop: padding of the baseline's random crop in pixels, 0 for none. flip: whether it mirrors.
     folds, holdout: of the splits.
+    labels_per_class: training rows of each class whose labels are known; None where all are.
     device: `cpu` or `cuda`. precision: as Lightning Fabric names it. threads: of a trial.
     """
 
@@ -42,6 +43,7 @@ class Recipe:
     device: str
     precision: str
     threads: int
+    labels_per_class: int | None = None
 
     def settings(self) -> dict[str, Any]:
         """The choices by name."""

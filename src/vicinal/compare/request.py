@@ -26,6 +26,8 @@ class Request:
     seeds: trials of each arm on each split. first_seed: the lowest of them.
     folds: of cross-validation. holdout: share held out where neither folds nor a test part are
         there; 0.2 by default.
+    labels_per_class: training rows of each class whose labels are known; the other rows are
+        unlabelled.
     out: folder of the results. store: database URL.
     workers: trials side by side. threads: of each trial.
     """
@@ -41,6 +43,7 @@ class Request:
     first_seed: int = 0
     folds: int | None = None
     holdout: float | None = None
+    labels_per_class: int | None = None
     model: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -59,6 +62,7 @@ class Request:
     def __post_init__(self) -> None:
         _at_least(1, seeds=self.seeds, epochs=self.epochs, batch_size=self.batch_size)
         _at_least(1, workers=self.workers, threads=self.threads)
+        _at_least(1, labels_per_class=self.labels_per_class)
         _at_least(0, first_seed=self.first_seed, crop=self.crop)
         _at_least(2, folds=self.folds)
         _at_least(4, image_size=self.image_size)

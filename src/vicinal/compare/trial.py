@@ -14,14 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils import _pytree as pytree
 
 from vicinal.compare.memory import keep_freed_memory
 from vicinal.compare.plan import Recipe
 from vicinal.compare.records import TrialRecord
 from vicinal.compare.training import Examples, Progress, TrainingFailed, train
 from vicinal.core.batch import Batch
-from vicinal.core.method import Learner, Method, Setting
+from vicinal.core.method import Learner, Method, Part, Setting
 from vicinal.core.task import Task
+from vicinal.data.sampling import known_labels
 from vicinal.data.splits import Split
 from vicinal.data.standardise import Scale, Standardise
 from vicinal.evaluate import Evaluation, evaluate, primary_metric
@@ -90,7 +92,8 @@ def run_trial(
                 method,
                 arena.setting,
                 arena.examples,
-                rows=split.train,
+                rows=arena.rows,
+                parts=arena.parts,
                 batch_size=arena.batch_size,
                 epochs=recipe.epochs,
                 observe=look,
@@ -133,6 +136,11 @@ class Arena:
         split: training and held-out rows.
         recipe: what all arms share.
         seed: of the trial.
+
+    Attributes:
+        rows: (M,) int64, the training rows whose labels are known: all of them, or a few of each
+            class, for every arm the same.
+        parts: the other training rows, which come without labels, for arms that ask for them.
     """
 
     def __init__(self, task: Task, split: Split, recipe: Recipe, *, seed: int) -> None:
@@ -140,17 +148,27 @@ class Arena:
         self.split = split
         self.recipe = recipe
         self.primary = primary_metric(task.kind)
-        self.batch_size = min(recipe.batch_size, len(split.train))
+        self.rows = split.train
+        self.parts: dict[Part, Tensor] = {}
+        if recipe.labels_per_class is not None:
+            self.rows, self.parts["unlabelled"] = known_labels(
+                split.train, recipe.labels_per_class, seed=seed, labels=task.y[split.train]
+            )
+        self.batch_size = min(recipe.batch_size, len(self.rows))
         fabric = make_fabric(recipe)
         self._device = fabric.device
-        self._standardise = Standardise.fit(task.x, split.train).to(self._device)
+        # Scenes of points stay in their own units.
+        self._standardise: Standardise | None = None
+        if isinstance(task.x, Tensor):
+            self._standardise = Standardise.fit(task.x, split.train).to(self._device)
         y = task.y
         self._scale: Scale | None = None
         if task.kind == "regression":
             self._scale = Scale.fit(y[split.train])
             y = self._scale.apply(y)
-        self.examples = Examples(task.x.to(self._device), y.to(self._device))
-        steps_an_epoch = len(split.train) // self.batch_size
+        x = pytree.tree_map(lambda rows: rows.to(self._device), task.x)
+        self.examples = Examples(x, y.to(self._device))
+        steps_an_epoch = len(self.rows) // self.batch_size
         self.setting = Setting(
             modality=task.modality,
             kind=task.kind,
@@ -161,7 +179,7 @@ class Arena:
             make_model=self._make_model,
             make_optimiser=lambda parameters: make_optimiser(recipe, parameters, fabric),
             make_schedule=make_schedule,
-            prepare=self._standardise,
+            prepare=self._standardise or _as_it_is,
             baseline=make_baseline(task, recipe),
         )
 
@@ -170,14 +188,17 @@ class Arena:
 
         model = build_model(
             self.recipe.model,
-            input_shape=tuple(self.task.x.shape[1:]),
+            input_shape=self.task.sample_shape,
             outputs=outputs,
             seed=self.setting.seed,
+            points=self.task.modality == "points",
         )
         return model.to(self._device)
 
     def restore(self, x: Tensor) -> Tensor:
         """What the model sees, back on the scale of the data. x: (B, ...) as prepared."""
+        if self._standardise is None:
+            return x
         return x / self._standardise.scale + self._standardise.mean
 
     def unscale(self, values: Tensor) -> Tensor:
@@ -197,6 +218,10 @@ class Arena:
                 batch: Batch = self.examples.batch(some, epoch=0, labelled=False)
                 outputs.append(method.predict(learner, batch).float())
         return torch.cat(outputs)
+
+
+def _as_it_is(x: Any) -> Any:
+    return x
 
 
 def make_fabric(recipe: Recipe) -> Fabric:

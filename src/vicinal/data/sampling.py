@@ -52,10 +52,37 @@ def set_apart(
     """
     order = Draws(seed, rows).within("set apart").permutation("order")
     classes = torch.zeros_like(order) if labels is None else labels[order]
-    # The rank of each row within its class, in random order: the first of every class are taken.
+    sizes = classes.bincount()
+    taken = _rank(classes) < (sizes * share).round().long().minimum(sizes - 1)[classes]
+    shuffled = rows[order]
+    return shuffled[~taken].sort().values, shuffled[taken].sort().values
+
+
+def known_labels(
+    rows: Tensor, per_class: int, *, seed: int, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Choose the rows of each class whose labels are known to training.
+
+    Args:
+        rows: (N,) int64.
+        per_class: how many of each class, > 0; all of a class that has fewer.
+        seed: of the trial.
+        labels: (N,) int64, the class of each row.
+
+    Returns:
+        The rows with labels and the rows without, both in ascending order.
+    """
+    order = Draws(seed, rows).within("known labels").keys("order").argsort(stable=True)
+    known = _rank(labels[order]) < per_class
+    shuffled = rows[order]
+    return shuffled[known].sort().values, shuffled[~known].sort().values
+
+
+def _rank(classes: Tensor) -> Tensor:
+    """How many of its class come before each row. classes: (N,) int64. Returns (N,) int64."""
     by_class = classes.argsort(stable=True)
     sizes = classes.bincount()
-    rank = torch.arange(len(rows)) - (sizes.cumsum(0) - sizes)[classes[by_class]]
-    taken = rank < (sizes * share).round().long().minimum(sizes - 1)[classes[by_class]]
-    shuffled = rows[order][by_class]
-    return shuffled[~taken].sort().values, shuffled[taken].sort().values
+    first = (sizes.cumsum(0) - sizes)[classes[by_class]]
+    rank = torch.empty_like(classes)
+    rank[by_class] = torch.arange(len(classes)) - first
+    return rank
