@@ -1,0 +1,51 @@
+"""The probe of a model's last features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vicinal.core.batch import Batch
+from vicinal.core.probe import Probe
+from vicinal.models.layers import classifier_layer
+
+
+@dataclass(frozen=True)
+class Penultimate(Probe):
+    """What goes into a model's classifier: its features of each sample."""
+
+    def require(self, model: nn.Module) -> None:
+        classifier(model)
+
+    def answer(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Returns (B, D)."""
+        heard: dict[Probe, Tensor] = {}
+        handles = self.listen(model, heard)
+        try:
+            with torch.no_grad():
+                model(batch.x)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return heard[self].detach()
+
+    def listen(
+        self, model: nn.Module, heard: dict[Probe, Tensor]
+    ) -> Iterable[torch.utils.hooks.RemovableHandle]:
+        def hear(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            heard[self] = inputs[0]
+
+        return [classifier(model).register_forward_pre_hook(hear)]
+
+
+def classifier(model: nn.Module) -> nn.Linear:
+    """The linear layer that gives a model's output. Raises ValueError if there is none."""
+    name = classifier_layer(model)
+    layer = None if name is None else model.get_submodule(name)
+    if not isinstance(layer, nn.Linear):
+        raise ValueError("the model has no linear classifier whose features could be read")
+    return layer
