@@ -30,8 +30,9 @@ def show_choices(console: Console, comparison: Comparison) -> None:
     task = run.task
     kind = f"{len(task['classes'])} classes" if task["classes"] else "regression"
     shape = " x ".join(map(str, task["shape"]))
+    rows = "scenes of points" if task["modality"] == "points" else f"rows of {shape}"
     console.print(
-        f"[bold]{run.name}[/]: {task['rows']} rows of {shape}, {kind}; "
+        f"[bold]{run.name}[/]: {task['rows']} {rows}, {kind}; "
         f"{task['training']} to train on, {task['held_out']} held out"
         + (f", {task['splits']} folds" if task["splits"] > 1 else ""),
         highlight=False,
@@ -234,7 +235,7 @@ def verdict_table(outcome: Outcome) -> Table:
         pad_edge=False,
     )
     headings = ["method", metric.name, "difference", "p", "ECE", "time", ""]
-    if run.task["kind"] != "classification":
+    if run.task["kind"] == "regression":
         headings.remove("ECE")
     for heading in headings:
         left = heading in ("method", "")
@@ -271,7 +272,7 @@ def _row(verdict: Verdict, outcome: Outcome) -> list[str]:
         p = "< 0.001" if verdict.p_holm < 0.001 else f"{verdict.p_holm:.3f}"
     compared = verdict.method != run.baseline and not math.isnan(verdict.difference)
     row += [" ".join(difference(verdict, name)).rstrip() if compared else "", p]
-    if run.task["kind"] == "classification":
+    if run.task["kind"] != "regression":
         row.append(f"{fmean(r.metrics['ece'] for r in done):.3f}" if done else "")
     row.append(overhead(verdict.method, outcome))
     return [*row, verdict.word]

@@ -98,7 +98,7 @@ def _scenes(batch: Batch, task: Task) -> list[Sample]:
     samples = []
     rows = zip(batch.x["position"].rows(), target.labels.rows(), strict=True)
     for points, labels in itertools.islice(rows, SHOWN):
-        there = labels[labels != IGNORED].unique().tolist()
+        there = torch.unique(labels[labels != IGNORED]).tolist()
         caption = ", ".join(task.classes[label] for label in there)
         samples.append(Sample(_plan(points, labels), caption))
     return samples

@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from vicinal.core.batch import Batch
+from vicinal.core.element_target import row_labels, target_of
 from vicinal.core.method import Learner, Method, Part, Phase, Sampler, Setting, Stream
-from vicinal.core.target import ClassTarget, RegressionTarget, Target
+from vicinal.core.ragged import Ragged
 from vicinal.data.sampling import endless_batches, set_apart
 
 
@@ -27,24 +29,27 @@ class TrainingFailed(RuntimeError):
 class Examples:
     """All rows of a task as training needs them, on one device.
 
-    x: (N, ...) raw inputs.
-    y: (N,) int64 classes, or (N,) float32 standardised values.
+    x: (N, ...) raw inputs; for scenes of points a dict of N rows each.
+    y: (N,) int64 classes, (N,) float32 standardised values, or N rows of a class for each point.
     extras: what the dataset delivers beside them, each of N rows.
     """
 
-    x: Tensor
-    y: Tensor
+    x: Any
+    y: Tensor | Ragged
     extras: Mapping[str, Any] = field(default_factory=dict)
 
     def batch(self, rows: Tensor, *, epoch: int, labelled: bool = True) -> Batch:
         """Some rows. rows: (B,) int64 on the host."""
-        at = rows.to(self.x.device)
-        target: Target | None = None
-        if labelled:
-            y = self.y[at]
-            target = RegressionTarget(y) if y.is_floating_point() else ClassTarget(y[:, None])
+        at = rows.to(self.y.device)
+        target = target_of(self.y[at]) if labelled else None
         extras = {name: value[at] for name, value in self.extras.items()}
-        return Batch(x=self.x[at], target=target, index=at, epoch=epoch, extras=extras)
+        x = pytree.tree_map(lambda inputs: inputs[at], self.x)
+        return Batch(x=x, target=target, index=at, epoch=epoch, extras=extras)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """(N,) on the host, what rows are divided and sampled by; None where points have them."""
+        return row_labels(self.y)
 
 
 @dataclass
@@ -97,7 +102,7 @@ def train(
         raise ValueError(f"{setting.steps} steps do not make {epochs} equal epochs")
     steps_an_epoch = setting.steps // epochs
     spans = _spans(method.phases(), setting.steps)
-    divided = divide(method, rows, examples.y, seed=setting.seed, parts=parts)
+    divided = divide(method, rows, examples.labels, seed=setting.seed, parts=parts)
 
     def part(name: Part) -> Batch:
         return examples.batch(_rows_of(divided, name), epoch=0, labelled=name != "unlabelled")
@@ -144,7 +149,7 @@ def train(
 def divide(
     method: Method,
     rows: Tensor,
-    y: Tensor,
+    y: Tensor | None,
     *,
     seed: int,
     parts: Mapping[Part, Tensor] | None = None,
@@ -154,7 +159,7 @@ def divide(
     Args:
         method: says what it wants set apart.
         rows: (M,) int64 training rows, on the host.
-        y: (N,) the labels of all rows of the dataset; classes are divided alike.
+        y: (N,) the labels of all rows of the dataset, if they have one; classes are divided alike.
         seed: of the trial.
         parts: rows that come with the data for a part.
 
@@ -169,7 +174,7 @@ def divide(
             continue
         if not 0 < share < left:
             raise ValueError(f"the share of {part} must be above 0 and below {left}, got {share}")
-        labels = None if y.is_floating_point() else y.cpu()[stays]
+        labels = None if y is None or y.is_floating_point() else y.cpu()[stays]
         stays, divided[part] = set_apart(stays, share / left, seed=seed, labels=labels)
         left -= share
     divided["train"] = stays
@@ -214,12 +219,13 @@ def _batches(
     """What arrives from a step on: at every step the same, however training got there."""
     rows = _rows_of(parts, stream.part)
     labelled = stream.part != "unlabelled"
+    labels = examples.labels if labelled else None
     size = max(1, round(batch_size * stream.relative_size))
     batches = (
         endless_batches(rows, size, seed=seed)
         if stream.sampler is None
         else _sampled(
-            stream.sampler, rows, size, examples.y.cpu()[rows] if labelled else None, seed
+            stream.sampler, rows, size, labels[rows] if labels is not None else None, seed
         )
     )
     pool = examples.batch(rows, epoch=0, labelled=labelled) if stream.pooled else None

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vicinal.core.ragged import Ragged
-from vicinal.core.target import Target
+from vicinal.core.target import ClassTarget, RegressionTarget, Target
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -76,3 +76,15 @@ class ElementTarget(Target):
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         return cls(Ragged.concatenate([part.labels for part in parts]))
+
+
+def target_of(y: Tensor | Ragged) -> Target:
+    """The target of a task's labels: (B,) classes or float values, or B rows of classes."""
+    if isinstance(y, Ragged):
+        return ElementTarget(y)
+    return RegressionTarget(y) if y.is_floating_point() else ClassTarget(y[:, None])
+
+
+def row_labels(y: Tensor | Ragged) -> Tensor | None:
+    """The labels of rows, on the host; None where the elements of rows have them."""
+    return None if isinstance(y, Ragged) else y.cpu()

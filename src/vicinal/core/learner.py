@@ -68,7 +68,7 @@ class Setting:
     make_model: Callable[[int], nn.Module]
     make_optimiser: Callable[[Iterable[nn.Parameter]], Optimizer]
     make_schedule: Callable[[Optimizer, int], LRScheduler]
-    prepare: Callable[[Tensor], Tensor]
+    prepare: Callable[[Any], Any]
     baseline: Augmentation | None = None
     part: Callable[[Part], Batch] = _no_rows
 

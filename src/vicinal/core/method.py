@@ -98,5 +98,5 @@ class Method(ABC):
         Returns:
             (B, C) logits, or (B, 1) for regression.
         """
-        output: Tensor = learner.model(learner.setting.prepare(batch.tensor))
+        output: Tensor = learner.model(learner.setting.prepare(batch.x))
         return output

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
-Modality = Literal["image", "tabular"]
-Kind = Literal["classification", "regression"]
+from vicinal.core.ragged import Ragged
+
+Modality = Literal["image", "tabular", "points"]
+Kind = Literal["classification", "regression", "segmentation"]
 
 
 @dataclass(frozen=True)
@@ -16,8 +18,10 @@ class Task:
     """Data read and checked, and not yet split.
 
     name: short name of the data; results go to a folder of that name.
-    x: (N, C, H, W) uint8 for images; (N, D) float32 for tables, NaN where a value is missing.
-    y: (N,) int64 class indices, or (N,) float32 values for regression.
+    x: (N, C, H, W) uint8 for images; (N, D) float32 for tables, NaN where a value is missing; for
+        scenes of points a dict of N rows each, `position` (points, 3) among them.
+    y: (N,) int64 class indices, or (N,) float32 values for regression; for segmentation N rows of
+        int64, a class for each point.
     classes: names in the order of the indices; empty for regression.
     columns: names of the columns of a table; empty otherwise.
     test_rows: (M,) int64 rows of the test part that came with the data, or None.
@@ -30,8 +34,8 @@ class Task:
     name: str
     modality: Modality
     kind: Kind
-    x: Tensor
-    y: Tensor
+    x: Any
+    y: Any
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     test_rows: Tensor | None = None
@@ -44,5 +48,13 @@ class Task:
 
     @property
     def outputs(self) -> int:
-        """How many numbers a model gives for a sample."""
-        return len(self.classes) if self.kind == "classification" else 1
+        """How many numbers a model gives for a sample, or for each of its points."""
+        return 1 if self.kind == "regression" else len(self.classes)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of a sample; (F,) for F features of a point beside its position."""
+        if isinstance(self.x, Tensor):
+            return tuple(self.x.shape[1:])
+        rows: dict[str, Ragged] = self.x
+        return (sum(one.values.shape[1] for name, one in rows.items() if name != "position"),)

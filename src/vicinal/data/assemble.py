@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from vicinal.core.errors import InputError
+from vicinal.core.ragged import Ragged
 from vicinal.core.task import Modality, Task
 from vicinal.data.duplicates import CHUNK, canonical, duplicate_notes, row_groups
 from vicinal.data.layout import counted, listed
@@ -153,19 +155,21 @@ def keeps_meaning(classes: tuple[str, ...], x: Tensor, notes: list[str]) -> bool
 
 def with_fingerprint(task: Task) -> Task:
     """The task with the hash of all that can change a result; names, paths and notes do not."""
+    leaves = [*pytree.tree_leaves(task.x), task.y]
     facts = {
         "modality": task.modality,
         "kind": task.kind,
-        "shape": list(task.x.shape),
-        "types": [str(task.x.dtype), str(task.y.dtype)],
+        "shape": [len(task), *task.sample_shape],
+        "types": [str(one.dtype) for one in leaves],
         "classes": task.classes,
         "columns": task.columns,
         "mirrors": task.mirrors,
         "test": None if task.test_rows is None else len(task.test_rows),
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    parts = [task.x, task.y] + ([] if task.test_rows is None else [task.test_rows])
-    for part in parts:
+    parts = leaves + ([] if task.test_rows is None else [task.test_rows])
+    ragged = [part.offsets for part in parts if isinstance(part, Ragged)]
+    for part in [one.values if isinstance(one, Ragged) else one for one in parts] + ragged:
         for rows in torch.split(part, CHUNK):
             digest.update(canonical(rows).contiguous().numpy().data)
     return replace(task, fingerprint=digest.hexdigest())

@@ -14,10 +14,11 @@ Optimiser = Literal["sgd", "adamw"]
 #: Optimiser steps in all that a small network needs to come near its best. On small tables more do
 #: harm: on `diabetes` a perceptron explains 28 % of the variance after 220, 21 % after 440. Digits
 #: of 8 x 8 are learnt after 220; on 2,000 photographs of 32 x 32, 620 give 55 % and 930 give 59 %.
-STEPS = {"image": 930, "small image": 300, "tabular": 250}
+STEPS = {"image": 930, "small image": 300, "tabular": 250, "points": 600}
 #: Pixels of a side; images up to here are small ones.
 SMALL_SIDE = 16
-EPOCHS = {"image": (10, 60), "tabular": (10, 60)}
+EPOCHS = {"image": (10, 60), "tabular": (10, 60), "points": (10, 60)}
+MODELS = {"image": "small-resnet", "tabular": "mlp", "points": "small-point-net"}
 BATCHES = (16, 128)
 #: Parts of model names whose networks have no convolutions to speak of, and want AdamW.
 ATTENTION = ("vit", "deit", "swin", "mixer", "former", "beit", "cait", "eva")
@@ -78,7 +79,7 @@ def choose(
         raise ValueError(f"train_size must be positive, got {train_size}")
     given = {name for name, value in locals().items() if value is not None} - {"task", "train_size"}
     image = task.modality == "image"
-    network = model or ("small-resnet" if image else "mlp")
+    network = model or MODELS[task.modality]
     padding = max(1, round(min(task.x.shape[-2:]) / 8)) if image else 0
     batch = usual_batch_size(train_size) if batch_size is None else min(batch_size, train_size)
     kind, rate, decay = optimisation(network, batch, task.modality, optimiser=optimiser)
@@ -118,13 +119,13 @@ def optimisation(
     model: str, batch: int, modality: str, *, optimiser: Optimiser | None = None
 ) -> tuple[Optimiser, float, float]:
     """Optimiser, highest learning rate and weight decay that suit a kind of network."""
-    table = modality == "tabular"
+    table = modality != "image"
     attention = any(part in model.lower() for part in ATTENTION)
     kind: Optimiser = optimiser or ("adamw" if table or attention else "sgd")
     if kind == "sgd":
         return "sgd", rounded((0.02 if table else 0.1) * batch / 128), 5e-4
     if table:
-        return "adamw", 1e-3, 1e-2
+        return "adamw", 4e-3 if modality == "points" else 1e-3, 1e-2
     # A small ViT at 7e-4 is 5 points worse on CIFAR-10 than at 2e-3; larger ones want less.
     small = model.startswith("small-vit")
     rate = 2.8e-3 if small else 1e-3 if attention else 5e-3
@@ -145,12 +146,13 @@ def reasons(choices: Choices, task: Task, train_size: int) -> Iterator[tuple[str
         mirrored = "keeps its meaning" if choices.flip else "may mean something else"
         yield "flip", f"a mirror image {mirrored}"
     else:
-        yield "crop", "tables are not cropped"
-        yield "flip", "tables are not mirrored"
+        what = "scenes of points" if task.modality == "points" else "tables"
+        yield "crop", f"{what} are not cropped"
+        yield "flip", f"{what} are not mirrored"
     steps = max(1, train_size // choices.batch_size)
     yield "batch_size", f"{steps:,} batches an epoch from {train_size:,} training rows"
     yield "epochs", f"{choices.epochs * steps:,} optimiser steps in all"
     kind = "convolutional networks" if choices.optimiser == "sgd" else "networks with attention"
-    yield "optimiser", f"usual for {kind if image else 'tables'}"
+    yield "optimiser", f"usual for {kind if image else what}"
     yield "learning_rate", "usual for the optimiser, at this batch size"
     yield "weight_decay", "usual for the optimiser"

@@ -1,12 +1,15 @@
-"""Real data that comes with scikit-learn, read without a download."""
+"""Data that need no download: real ones that come with scikit-learn, and made scenes."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from vicinal.core.ragged import Ragged
 from vicinal.core.task import Task
-from vicinal.data.assemble import Found, assemble
+from vicinal.data.assemble import Found, assemble, with_fingerprint
+from vicinal.data.rooms import SHAPES, make_rooms
 from vicinal.data.targets import Labels
 
 EMBEDDED = {
@@ -14,12 +17,34 @@ EMBEDDED = {
     "breast_cancer": "569 tumours, 30 measurements of cell nuclei, 2 classes",
     "wine": "178 wines, 13 chemical measurements, 3 classes",
     "diabetes": "442 patients, 10 measurements, progression after a year (regression)",
+    "rooms": "180 made scenes of points, 8 shapes whose company changes in the test part",
 }
+TRAINING_ROOMS, TEST_ROOMS = 120, 60
 
 
 def read_embedded(name: str) -> Task:
     """One of `EMBEDDED` as a task."""
+    if name == "rooms":
+        return rooms()
     return digits() if name == "digits" else measurements(name)
+
+
+def rooms() -> Task:
+    """Made scenes of points; in the test part, shapes stand in company that they never kept."""
+    usual, unusual = make_rooms(TRAINING_ROOMS), make_rooms(TEST_ROOMS, seed=1, swapped=True)
+    position, labels = (Ragged.concatenate(parts) for parts in zip(usual, unusual, strict=True))
+    return with_fingerprint(
+        Task(
+            name="rooms",
+            modality="points",
+            kind="segmentation",
+            x={"position": position},
+            y=labels,
+            classes=SHAPES,
+            test_rows=torch.arange(TRAINING_ROOMS, TRAINING_ROOMS + TEST_ROOMS),
+            notes=("made data: shapes keep another company in the test part than in training",),
+        )
+    )
 
 
 def digits() -> Task:

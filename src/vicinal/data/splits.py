@@ -80,7 +80,8 @@ class Groups:
     @classmethod
     def of(cls, task: Task, rows: Tensor) -> Groups:
         """The groups among some rows of a task."""
-        _, member = torch.unique(row_groups(task.x)[rows], return_inverse=True)
+        groups = row_groups(task.x) if isinstance(task.x, Tensor) else torch.arange(len(task))
+        _, member = torch.unique(groups[rows], return_inverse=True)
         sizes = member.bincount()
         # The last write to a place is kept, so that flipping gives the first row of a group.
         first = torch.empty_like(sizes)
@@ -101,7 +102,7 @@ class Groups:
             InputError: there is such a class.
         """
         parts = folds or 2
-        if task.kind == "regression":
+        if task.kind != "classification":
             if len(self.sizes) < parts:
                 raise InputError(
                     f"{task.name}: {counted(len(self.sizes), 'distinct row')}, "

@@ -82,6 +82,13 @@ METRICS: dict[str, Metric] = {
         higher_is_better=False,
         meaning="expected calibration error of the probability of each class, their mean",
     ),
+    "miou": Metric(
+        "mean IoU",
+        higher_is_better=True,
+        meaning="points that are rightly in a class, of those that are or should be: mean over the "
+        "classes",
+        style="share",
+    ),
     "overconfidence": Metric(
         "overconfidence",
         higher_is_better=False,
@@ -109,15 +116,15 @@ METRICS: dict[str, Metric] = {
 # R² divides the squared error by the variance of the held-out rows at hand. From fold to fold that
 # variance changes for every method alike, which would add scatter to a paired comparison; RMSE says
 # the same without it, and in units that the user knows.
-_PRIMARY = {"classification": "accuracy", "regression": "rmse"}
+_PRIMARY = {"classification": "accuracy", "regression": "rmse", "segmentation": "miou"}
 
 
-def primary_metric(kind: Literal["classification", "regression"]) -> str:
+def primary_metric(kind: Literal["classification", "regression", "segmentation"]) -> str:
     """The name of the metric that decides a comparison.
 
     Raises:
-        ValueError: the kind is neither of the two.
+        ValueError: the kind is none of the three.
     """
     if kind not in _PRIMARY:
-        raise ValueError(f"kind must be classification or regression, got {kind!r}")
+        raise ValueError(f"kind must be classification, regression or segmentation, got {kind!r}")
     return _PRIMARY[kind]

@@ -15,6 +15,8 @@ from vicinal.methods.supervised import Supervised
 
 #: What a name on the command line may mean, the first that fits.
 KINDS = ("method", "mixer", "policy", "transform")
+#: The kind of target that a kind of task has.
+TARGETS = {"classification": "classes", "regression": "regression", "segmentation": "elements"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Arm:
         """Why it cannot be trained on a task, or None if it can."""
         if not self.card.suits(task.modality):
             return f"it works on {' and '.join(self.card.modality)}, the data are {task.modality}"
-        kind = "classes" if task.kind == "classification" else "regression"
+        kind = TARGETS[task.kind]
         if kind not in self.card.targets:
             return f"it needs {' or '.join(self.card.targets)} as targets, the data have {kind}"
         return None

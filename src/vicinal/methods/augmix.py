@@ -107,4 +107,5 @@ class AugMixConsistency(Supervised):
         """The clean view for 0, an augmented one otherwise; as the model sees it."""
         if at:
             batch, _ = self.augmix.augment(batch, draws.within(f"view {at}"))
-        return learner.setting.prepare(batch.tensor)
+        prepared: Tensor = learner.setting.prepare(batch.tensor)
+        return prepared

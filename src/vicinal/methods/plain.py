@@ -16,6 +16,7 @@ class Plain(Supervised):
         family="baseline",
         modality=("any",),
         summary="The baseline of every arm: crop and flip where they make sense, nothing else.",
+        targets=("classes", "soft", "multilabel", "regression", "elements"),
         example=(
             "import vicinal\n"
             "\n"
@@ -37,6 +38,7 @@ class Bare(Supervised):
         family="baseline",
         modality=("any",),
         summary="No augmentation at all, not even crop and flip.",
+        targets=("classes", "soft", "multilabel", "regression", "elements"),
         example=(
             "import vicinal\n"
             "\n"

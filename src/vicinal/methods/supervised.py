@@ -91,7 +91,7 @@ class Supervised(Method):
         raw = learner.fitted.get("raw", self.raw)
         if raw is not None:
             batch, params = raw.augment(batch, learner.draws(batch).within("raw"))
-        return batch.replace(x=learner.setting.prepare(batch.tensor)), params
+        return batch.replace(x=learner.setting.prepare(batch.x)), params
 
     def based(self, learner: Learner, batch: Batch) -> Batch:
         """The batch after the task's baseline."""

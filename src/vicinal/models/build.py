@@ -17,11 +17,13 @@ from vicinal.core.errors import InputError
 from vicinal.models.factory import build_from_factory, factory_fingerprint, one_line
 from vicinal.models.layers import declared_layers, is_mixable, suggested_layers
 from vicinal.models.names import OWN, ModelName, own_settings, parse_name
-from vicinal.models.rehearsal import ROWS, rehearse
+from vicinal.models.rehearsal import POINTS, ROWS, rehearse
 from vicinal.models.timm_models import build_from_timm
 
 
-def build_model(name: str, *, input_shape: tuple[int, ...], outputs: int, seed: int) -> nn.Module:
+def build_model(
+    name: str, *, input_shape: tuple[int, ...], outputs: int, seed: int, points: bool = False
+) -> nn.Module:
     """A network with random weights, in training mode, on the CPU, tried on one batch.
 
     It has an attribute `mixable_layers`, the names of the layers at which samples may be mixed.
@@ -34,6 +36,8 @@ def build_model(name: str, *, input_shape: tuple[int, ...], outputs: int, seed: 
             - a factory: `package.module:factory` or `path/to/file.py:factory`, called as
               `build_from_factory` says.
         input_shape: of a sample: (C, H, W), or (D,).
+        points: samples are scenes of points, with features of shape (D,) each; the model gives
+            outputs for every point.
         outputs: classes, or 1 for regression.
         seed: decides the weights, alone. Global random state is left as it was.
 
@@ -49,7 +53,7 @@ def build_model(name: str, *, input_shape: tuple[int, ...], outputs: int, seed: 
             raise
         except ValueError as error:
             raise InputError(f"model {name!r} does not fit: {error}") from None
-        _try(model, name, input_shape, outputs)
+        _try(model, name, input_shape, outputs=outputs, points=points)
     return model.train()
 
 
@@ -110,21 +114,24 @@ def _make(parsed: ModelName, input_shape: tuple[int, ...], outputs: int) -> nn.M
     return OWN[parsed.base](input_shape, outputs, **settings)
 
 
-def _try(model: nn.Module, name: str, input_shape: tuple[int, ...], outputs: int) -> None:
+def _try(
+    model: nn.Module, name: str, input_shape: tuple[int, ...], *, outputs: int, points: bool
+) -> None:
     """Run the model once, refuse it if it does not fit, and find out where it can be mixed."""
     declared = declared_layers(model)
     layers = suggested_layers(model) if declared is None else declared
     try:
-        output, heard = rehearse(model, input_shape, layers=layers)
+        output, heard = rehearse(model, input_shape, layers=layers, points=points)
     except Exception as error:  # whatever a user's model raises
         raise InputError(
             f"model {name!r} cannot run on inputs of shape {input_shape}: {one_line(error)}"
         ) from error
-    if not isinstance(output, Tensor) or output.shape != (ROWS, outputs):
+    rows = ROWS * POINTS if points else ROWS
+    if not isinstance(output, Tensor) or output.shape != (rows, outputs):
         got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise InputError(
             f"model {name!r} must give a tensor (B, {outputs}) for inputs (B, "
-            f"{', '.join(map(str, input_shape))}), but gave {got} for B = {ROWS}"
+            f"{', '.join(map(str, input_shape))}), but gave {got} for B = {rows}"
         )
     if not output.isfinite().all():
         raise InputError(f"model {name!r} gives outputs that are not finite before any training")

@@ -10,13 +10,19 @@ from typing import Any, Literal
 
 from vicinal.core.errors import InputError, nearest
 from vicinal.models.mlp import MLP
+from vicinal.models.small_point_net import SmallPointNet
 from vicinal.models.small_resnet import SmallResNet
 from vicinal.models.small_vit import SmallViT
 from vicinal.models.timm_models import is_timm_name, timm_names
 
-OwnModel = type[SmallResNet] | type[SmallViT] | type[MLP]
+OwnModel = type[SmallResNet] | type[SmallViT] | type[MLP] | type[SmallPointNet]
 
-OWN: Mapping[str, OwnModel] = {"mlp": MLP, "small-resnet": SmallResNet, "small-vit": SmallViT}
+OWN: Mapping[str, OwnModel] = {
+    "mlp": MLP,
+    "small-point-net": SmallPointNet,
+    "small-resnet": SmallResNet,
+    "small-vit": SmallViT,
+}
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class Ground:
         arena = self.arena(seed=seed, epochs=epochs, precision=precision)
         examples = arena.examples
         if relabelled is not None:
-            examples = Examples(examples.x, relabelled.to(examples.y))
+            examples = Examples(examples.x, relabelled.to(examples.y.device))
         with torch.random.fork_rng():
             torch.manual_seed(global_seed)
             learner, progress = train(
