@@ -69,7 +69,7 @@ def test_given_parameters_are_in_the_lines() -> None:
     augmix = python_lines(parse_arm("augmix:severity=5:consistency=6"))
     assert "AugMix(severity=5.0, width=3, depth=-1, alpha=1.0)" in augmix
     assert "+ 6.0 * jensen_shannon" in augmix
-    assert "Mixup(alpha=2.0)" in python_lines(parse_arm("manifold_mixup"))  # not mixup's own
+    assert "Mixup(alpha=2.0, " in python_lines(parse_arm("manifold_mixup"))  # not mixup's own
     assert "vicinal.CutMix(alpha=0.5)" in python_lines(parse_arm("cutmix:alpha=0.5"))
     assert "smooth(smoothing=0.05)" in python_lines(parse_arm("label_smoothing:smoothing=0.05"))
 

@@ -1,16 +1,28 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
-from tests.methods.ground import ConvNet, images, make_setting, prepare, run
+from safetensors.torch import load_file
+from tests.methods.ground import (
+    CLASSES,
+    ConvNet,
+    MakeNetwork,
+    images,
+    make_setting,
+    prepare,
+    run,
+)
 from torch import Tensor, nn
 
 from vicinal.core.batch import Batch
+from vicinal.core.draws import Draws
 from vicinal.core.method import Learner
 from vicinal.methods.manifold_mixup import ManifoldMixup, layers_of
-from vicinal.mixers.interpolate import MixupParams
+from vicinal.mixers.interpolate import Mixup, MixupParams
 from vicinal.models.small_resnet import SmallResNet
 
 
@@ -122,3 +134,138 @@ def test_a_model_without_hidden_layers_is_refused_before_training() -> None:
 def test_alpha_must_be_positive(alpha: float) -> None:
     with pytest.raises(ValueError, match=r"alpha must be in \(0, inf\), got"):
         ManifoldMixup(alpha)
+
+
+def mixed_at_every_layer(network: MakeNetwork) -> dict[str, Tensor]:
+    """The output for the same weights and partners, mixed at each layer."""
+    learner = ManifoldMixup().start(make_setting(5, network=network))
+    found = {}
+    for layer in layers_of(learner.model):
+        learner.step = next(steps_at(learner, layer))
+        found[layer] = forward(learner)[0]
+    return found
+
+
+def affine(outputs: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.AvgPool2d(2),
+        nn.Conv2d(4, 6, 3),
+        nn.Flatten(),
+        nn.Linear(24, outputs),
+    )
+
+
+def test_in_a_linear_network_it_does_not_matter_where() -> None:
+    outputs = mixed_at_every_layer(affine)
+    assert len(outputs) == 5
+    for output in outputs.values():
+        torch.testing.assert_close(output, outputs[""], atol=1e-5, rtol=0)
+
+
+def test_in_a_network_with_relu_it_does() -> None:
+    outputs = mixed_at_every_layer(resnet)
+    assert not torch.allclose(outputs[""], outputs["stage2"], atol=1e-3)
+    assert not torch.allclose(outputs["stage1"], outputs["stage2"], atol=1e-3)
+
+
+@pytest.mark.parametrize("layer", ["", "features.0", "features.1", "features.3"])
+def test_normalisation_before_the_layer_sees_clean_statistics(layer: str) -> None:
+    def named(outputs: int) -> nn.Module:
+        model = quiet(outputs)
+        model.mixable_layers = ("features.0", "features.1", "features.3")
+        return model
+
+    learner = ManifoldMixup().start(make_setting(5, network=named))
+    learner.step = next(steps_at(learner, layer))
+    clean = named(CLASSES)
+    clean.load_state_dict(learner.model.state_dict())
+    clean(prepare(images().x[:12]))
+    forward(learner)
+    seen, wanted = learner.model.features[1], clean.features[1]
+    before = layer in ("features.1", "features.3")  # the normalisation is features.1
+    assert torch.allclose(seen.running_var, wanted.running_var) == before
+    # Mixing moves no mean if every sample is a partner once and all have one weight; here each
+    # has its own.
+    assert torch.allclose(seen.running_mean, wanted.running_mean) == before
+
+
+def test_a_batch_may_share_one_weight() -> None:
+    learner = ManifoldMixup().start(make_setting(5, network=resnet))
+    method = ManifoldMixup(scope="batch")
+    found = set()
+    for layer in layers_of(learner.model):
+        learner.step = next(steps_at(learner, layer))
+        seen, _ = method.augmented(learner, batch())
+        _, mixed, params = method.forward(learner, seen, None)
+        assert isinstance(params, MixupParams)
+        assert (params.kept == params.kept[0]).all()
+        assert mixed.target is not None
+        found.add(float(params.kept[0]))
+    assert len(found) == 1
+    assert len(forward(learner)[2].kept.unique()) == 12
+
+
+class Told(Mixup):
+    """Mixes with partners and weights that are told."""
+
+    def __init__(self, params: MixupParams) -> None:
+        super().__init__()
+        self.params = params
+
+    def sample(self, batch: Batch, draws: Draws) -> MixupParams:
+        return self.params
+
+
+class Golden(nn.Module):
+    """The network that OpenMixup's code was run with; it is mixed where they mix."""
+
+    mixable_layers = ("layer1", "layer2")
+
+    def __init__(self, _outputs: int) -> None:
+        super().__init__()
+        self.layer1 = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU()
+        )
+        self.layer2 = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2, padding=1), nn.ReLU())
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.head(self.layer2(self.layer1(x)).mean(dim=(2, 3)))
+        return output
+
+
+def under(prefix: str, stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    length = len(prefix) + 1
+    return {name[length:]: tensor for name, tensor in stored.items() if name.startswith(prefix)}
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_step_is_openmixups_step_at_every_layer(number: int) -> None:
+    # Westlake-AI/openmixup at 0a76cb7: ResNet_Mix._feature_mixup at its layers 0, 1 and 2, mixup's
+    # loss, and a step of SGD.
+    stored = load_file(Path(__file__).parent / "golden" / "manifold_mixup.safetensors")
+    method = ManifoldMixup()
+    method.mixup = Told(MixupParams(stored["partner"], stored["kept"]))
+    setting = make_setting(5, network=Golden)
+    learner = method.start(dataclasses.replace(setting, prepare=lambda x: x))
+    learner.model.load_state_dict(under("before", stored))
+    learner.step = next(steps_at(learner, layers_of(learner.model)[number]))
+    seen, _ = method.augmented(learner, Batch.of(stored["x"], stored["y"]))
+    output, mixed, _ = method.forward(learner, seen, None)
+    torch.testing.assert_close(output, stored[f"{number}.output"], atol=1e-5, rtol=0)
+    assert mixed.target is not None
+    loss = mixed.target.loss(output)
+    torch.testing.assert_close(loss, stored[f"{number}.loss"], atol=1e-5, rtol=0)
+    loss.backward()
+    torch.optim.SGD(learner.model.parameters(), lr=0.1).step()
+    state = learner.model.state_dict()
+    for name, after in under(f"{number}.after", stored).items():
+        torch.testing.assert_close(state[name], after, atol=1e-5, rtol=0)
+
+
+def test_the_card_says_which_alpha_belongs_to_which_data() -> None:
+    meaning = ManifoldMixup.card.parameters["alpha"].meaning
+    assert "2 for CIFAR" in meaning
+    assert "0.2 for ImageNet" in meaning
+    assert ManifoldMixup().alpha == 2.0

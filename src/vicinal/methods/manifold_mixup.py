@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from vicinal.core.batch import Batch
-from vicinal.core.card import Card, Paper, Range, Result
+from vicinal.core.card import Card, Options, Paper, Range, Result
 from vicinal.core.method import Learner, Setting
 from vicinal.core.params import Params
 from vicinal.latent.at_layer import AtLayer
 from vicinal.methods.supervised import Supervised
-from vicinal.mixers.interpolate import Mixup
+from vicinal.mixers.interpolate import Mixup, Scope
 from vicinal.models.layers import mixable_layers
 
 
@@ -24,9 +24,10 @@ class ManifoldMixup(Supervised):
 
     Args:
         alpha: both shapes of the Beta distribution of the weight kept; > 0.
+        scope: `sample` draws a weight for every sample, `batch` one for all of them.
 
     Raises:
-        ValueError: alpha is not positive.
+        ValueError: alpha is not positive, or the scope is unknown.
     """
 
     card = Card(
@@ -50,8 +51,10 @@ class ManifoldMixup(Supervised):
                 default=2.0,
                 scale="log",
                 valid="(0, inf)",
-                meaning="both shapes of the Beta distribution of the weight kept",
+                meaning="both shapes of the Beta distribution of the weight kept; the authors take "
+                "2 for CIFAR, OpenMixup 0.2 for ImageNet",
             ),
+            "scope": Options(("sample", "batch"), "sample", meaning="what shares one weight"),
         },
         needs=("a model with named hidden layers",),
         labels="mixed",
@@ -63,7 +66,11 @@ class ManifoldMixup(Supervised):
             value=2.95,
             note="over 5 runs",
         ),
-        differs=("one weight per sample, where the authors' code has one per batch",),
+        differs=(
+            "one weight per sample, where the authors' code has one per batch",
+            "the layers are the input and all that the model offers for mixing, where OpenMixup "
+            "has the input and the first two stages of a ResNet",
+        ),
         example=(
             "import random\n"
             "import vicinal\n"
@@ -74,17 +81,17 @@ class ManifoldMixup(Supervised):
             'layer = random.choice(["", *mixable_layers(model)])\n'
             "batch = vicinal.Batch.of(x, y)\n"
             "draws = vicinal.Draws.from_generator(None, batch.index)\n"
-            "mixup = vicinal.Mixup(alpha={alpha})\n"
+            "mixup = vicinal.Mixup(alpha={alpha}, scope={scope})\n"
             "output, mixed, _ = AtLayer(mixup, layer).forward(model, batch, draws)\n"
             "loss = mixed.target.loss(output)"
         ),
     )
 
-    def __init__(self, alpha: float = 2.0) -> None:
-        self.card.check(alpha=alpha)
+    def __init__(self, alpha: float = 2.0, *, scope: Scope = "sample") -> None:
+        self.card.check(alpha=alpha, scope=scope)
         super().__init__()
         self.alpha = alpha
-        self.mixup = Mixup(alpha)
+        self.mixup = Mixup(alpha, scope=scope)
 
     def start(self, setting: Setting) -> Learner:
         learner = super().start(setting)
