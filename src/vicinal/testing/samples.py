@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from vicinal.core.batch import Batch
@@ -30,6 +31,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "tabular": (6,),
     "embedding": (8,),
     "points": (3,),
+    "text": (9,),
 }
 #: One of each rank stands for `any`.
 ANY = ("image", "series", "volume", "tabular")
@@ -60,7 +62,7 @@ def make_batch(
         kind: of target.
         dtype: of x.
         stage: `raw` images are levels of 0 to 255, or shares of the largest where they are
-            floating; everything else is standard normal.
+            floating; texts are word ids, filled up with zeros; everything else is standard normal.
         shape: of one sample; of SHAPES by default.
 
     Returns:
@@ -70,7 +72,9 @@ def make_batch(
     if modality == "points":
         return _scenes(size, generator, dtype)
     shape = (size, *(shape or SHAPES[modality]))
-    if dtype == torch.uint8:
+    if modality == "text":
+        x = _documents(shape, generator).to(dtype)
+    elif dtype == torch.uint8:
         x = torch.from_numpy(generator.integers(0, 256, shape, dtype=np.uint8))
     elif stage == "raw" and modality == "image":
         levels = generator.integers(0, 256, shape, dtype=np.uint8)
@@ -79,6 +83,13 @@ def make_batch(
         x = torch.from_numpy(generator.standard_normal(shape)).to(dtype)
     index = torch.from_numpy(generator.permutation(1000)[:size])
     return Batch(x=x, target=make_target(kind, size), index=index)
+
+
+def _documents(shape: tuple[int, ...], generator: np.random.Generator) -> Tensor:
+    """Word ids from 1 on, some far more frequent than others. Returns (B, L) int64."""
+    ids = torch.from_numpy(generator.geometric(0.2, shape))
+    length = torch.from_numpy(generator.integers(1, shape[1] + 1, (shape[0], 1)))
+    return ids.masked_fill(torch.arange(shape[1]) >= length, 0)
 
 
 def _scenes(size: int, generator: np.random.Generator, dtype: torch.dtype) -> Batch:
