@@ -155,7 +155,7 @@ def _records(
         )
     # From record after record to row after row.
     order = torch.arange(count * len(batch)).view(count, len(batch)).T.reshape(-1)
-    params = type(drawn[0]).concatenate(drawn)[order].detach().to("cpu")
+    params = type(drawn[0]).concatenate(drawn).detach().to("cpu")[order]
     place = torch.arange(len(batch)).repeat_interleave(count)
     said: list[Tensor] = []
     for some in torch.split(torch.arange(len(place)), batch_size):
