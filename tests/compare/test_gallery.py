@@ -104,3 +104,19 @@ def test_regression_is_captioned_in_the_targets_unit_and_tables_show_their_value
     for sample in shown["mixup"]:
         # Inputs and targets are mixed with one weight, so the line stays a line.
         assert float(sample.caption) == pytest.approx(100 + 5 * sample.values["left"], abs=0.06)
+
+
+def test_partners_from_all_training_rows_are_shown() -> None:
+    # Rows 2 i and 2 i + 1 have one target; of the 128 rows every second is drawn from.
+    x = torch.arange(160.0)[:, None].expand(160, 2).contiguous()
+    task = Task("steps", "tabular", "regression", x, x[:, 0] // 2, columns=("left", "right"))
+    split = Split(torch.arange(128), torch.arange(128, 160))
+    arms = parse_arms("c_mixup:bandwidth=0.001")
+    shown = make_gallery(arms, task=task, split=split, recipe=recipe("mlp"))
+    between = 0
+    for before, after in zip(shown["original"], shown[arms[0].label], strict=True):
+        assert after.caption == before.caption
+        step = after.values["left"] - before.values["left"]
+        assert -1e-3 < step < 1 + 1e-3
+        between += step > 1e-3
+    assert between > 0

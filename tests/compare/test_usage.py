@@ -36,10 +36,16 @@ def test_the_lines_of_every_arm_train(name: str) -> None:
     assert lines.startswith("import ")
     raw = torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8)
     sees_raw = arm.card.stage == "raw" and arm.card.name != "manifold_mixup"
+    x = raw if sees_raw else raw / 255
+    y = torch.arange(6) % 5
+    numbers = "classes" not in arm.card.targets
     names = {
-        "x": raw if sees_raw else raw / 255,
-        "y": torch.arange(6) % 5,
-        "model": Network(),
+        "x": x,
+        "y": y,
+        "x_train": x,
+        "y_train": y.float() if numbers else y,
+        "rows": torch.tensor([4, 0, 3]),
+        "model": Network(1 if numbers else 5),
         "make_model": Network,
         "normalise": lambda images: images / 255,
     }
@@ -65,11 +71,19 @@ def test_an_augmentation_that_asks_the_model_is_shown_asking() -> None:
     assert "ask(" not in python_lines(parse_arm("cutmix"))
 
 
+def test_what_has_to_be_fitted_is_shown_fitted_to_all_training_rows() -> None:
+    lines = python_lines(parse_arm("c_mixup:bandwidth=0.5"))
+    assert "data = vicinal.Batch.of(x_train, vicinal.RegressionTarget(y_train))" in lines
+    assert "augmentation = vicinal.CMixup(bandwidth=0.5).fit(data)" in lines
+    assert "augmentation(data[rows])" in lines
+    assert "fit(" not in python_lines(parse_arm("mixup"))
+
+
 def test_given_parameters_are_in_the_lines() -> None:
     augmix = python_lines(parse_arm("augmix:severity=5:consistency=6"))
     assert "AugMix(severity=5.0, width=3, depth=-1, alpha=1.0)" in augmix
     assert "+ 6.0 * jensen_shannon" in augmix
-    assert "Mixup(alpha=2.0, " in python_lines(parse_arm("manifold_mixup"))  # not mixup's own
+    assert "Mixup(alpha=2.0)" in python_lines(parse_arm("manifold_mixup"))  # not mixup's own
     assert "vicinal.CutMix(alpha=0.5)" in python_lines(parse_arm("cutmix:alpha=0.5"))
     assert "smooth(smoothing=0.05)" in python_lines(parse_arm("label_smoothing:smoothing=0.05"))
 

@@ -48,7 +48,23 @@ def python_lines(arm: Arm) -> str:
         return arm.card.example_with(arm.parameters)
     arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(arm.parameters.items()))
     call = f"{arm.component.__name__}({arguments})"
-    asks = bool(arm.build().probes)
+    built = arm.build()
+    if built.unfitted or built.pooled:
+        labels = "y_train" if "classes" in arm.card.targets else "vicinal.RegressionTarget(y_train)"
+        seen = "raw" if arm.card.stage == "raw" else "as the model sees them"
+        lines = [
+            "import vicinal",
+            "",
+            f"# once, with all training rows, {seen}",
+            f"data = vicinal.Batch.of(x_train, {labels})",
+            f"augmentation = vicinal.{call}.fit(data)",
+            "",
+            "# in the training loop, with some rows of the data, (B,) int64",
+            "batch = augmentation(data[rows])",
+            "loss = batch.target.loss(model(batch.x))",
+        ]
+        return "\n".join(lines)
+    asks = bool(built.probes)
     lines = ["import vicinal", "", f"augmentation = vicinal.{call}", ""]
     if asks:
         lines[1:1] = ["from vicinal.core.probe import ask"]
