@@ -11,8 +11,10 @@ from vicinal.core.augmentation import Transform
 from vicinal.core.batch import Batch
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
+from vicinal.core.target import RegressionTarget
 from vicinal.latent.at_layer import AtLayer
 from vicinal.mixers.interpolate import Mixup, MixupParams
+from vicinal.mixers.label_kernel import LabelKernel
 from vicinal.mixers.paste import CutMix, box_mask
 
 LAYERS = ("", "first", "second", "third")
@@ -207,3 +209,81 @@ class Folding(nn.Module):
 def test_a_layer_must_put_out_a_row_for_each_sample(layer: str, fault: str) -> None:
     with pytest.raises(ValueError, match=f"layer '{layer}' {fault}"):
         at(layer, Folding(), samples(4, 2, 4))
+
+
+def labelled(count: int = 30) -> Batch:
+    """Samples with the numbers 0, 1, 2, ... to predict."""
+    return samples(count).replace(target=RegressionTarget(torch.arange(float(count))))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_partners_from_the_pool_run_through_the_layers_before(layer: str) -> None:
+    model, data = Chain(nn.ReLU), labelled()
+    mix = Mixup(pairing=LabelKernel(2.0)).fit(data)
+    batch = data[torch.tensor([3, 20, 11, 29])]
+    draws = Draws(0, batch.index)
+    output, mixed, params = AtLayer(mix, layer).forward(model, batch, draws)
+    assert isinstance(params, MixupParams)
+    assert not set(params.partner.tolist()) <= set(batch.index.tolist())
+    assert params.equal(mix.sample(batch, draws))
+
+    # By hand: both halves up to the layer, mixed there, and on.
+    names = ("first", "second", "third")
+    before = names[: names.index(layer) + 1] if layer else ()
+    own, partner = batch.x, data.x[params.partner]
+    for at, name in enumerate(before):
+        own, partner = (model.get_submodule(name)(half) for half in (own, partner))
+        if at < len(before) - 1:
+            own, partner = own.relu(), partner.relu()
+    hidden = params.kept[:, None] * own + (1 - params.kept)[:, None] * partner
+    for at, name in enumerate(names[len(before) :], start=len(before)):
+        hidden = hidden.relu() if at else hidden
+        hidden = model.get_submodule(name)(hidden)
+    torch.testing.assert_close(output, hidden)
+    values = params.kept * batch.index + (1 - params.kept) * params.partner
+    torch.testing.assert_close(mixed.target.barycentre, values)
+
+
+def test_gradients_flow_to_partners_from_the_pool() -> None:
+    model, data = Chain(nn.ReLU), labelled()
+    x = data.x.clone().requires_grad_()
+    data = data.replace(x=x)
+    mix = Mixup(pairing=LabelKernel(2.0)).fit(data)
+    batch = data[torch.tensor([3, 20])]
+    output, _, params = AtLayer(mix, "first").forward(model, batch, Draws(2, batch.index))
+    assert isinstance(params, MixupParams)
+    (slope,) = torch.autograd.grad(output[0].sum(), x)
+    reached = set(slope.abs().sum(dim=1).nonzero().flatten().tolist())
+    assert reached == {3, int(params.partner[0])}
+    assert len(reached) == 2
+
+
+def test_partners_of_the_batch_are_hidden_states_though_it_has_a_pool() -> None:
+    model, data = Chain(nn.ReLU), samples()
+    batch = data[torch.tensor([6, 1, 4])]
+    alone = batch.replace(pool=None)
+    torch.testing.assert_close(at("second", model, batch)[0], at("second", model, alone)[0])
+
+
+def test_feature_maps_are_pasted_from_the_pool_in_their_own_size() -> None:
+    torch.manual_seed(4)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2), nn.Flatten(), nn.Linear(18, 1))
+    data = samples(20, 1, 8, 8).replace(target=RegressionTarget(torch.arange(20.0)))
+    mix = CutMix(pairing=LabelKernel(2.0)).fit(data)
+    batch = data[torch.tensor([2, 15, 9])]
+    output, _, params = AtLayer(mix, "0").forward(model, batch, Draws(0, batch.index))
+    inside = box_mask(params.start, params.stop, (3, 3))[:, None]
+    pasted = torch.where(inside, model[0](data.x[params.partner]), model[0](batch.x))
+    torch.testing.assert_close(output, model[2](pasted.flatten(1)))
+    assert inside.any()
+
+
+def test_normalisation_before_the_layer_sees_the_batch_and_its_partners() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(4, momentum=1.0), nn.Linear(4, 3))
+    data = labelled()
+    mix = Mixup(pairing=LabelKernel(2.0)).fit(data)
+    batch = data[torch.tensor([3, 20, 11, 29])]
+    _, _, params = AtLayer(mix, "0").forward(model, batch, Draws(0, batch.index))
+    assert isinstance(params, MixupParams)
+    both = torch.cat([batch.x, data.x[params.partner]])
+    torch.testing.assert_close(model[0].running_mean, both.mean(dim=0))

@@ -20,6 +20,7 @@ from vicinal.compare.trial import Trial, run_trial
 from vicinal.core.params import Params
 from vicinal.core.task import Task
 from vicinal.data.splits import Split
+from vicinal.latent.at_layer import AtLayer
 from vicinal.methods.supervised import Supervised
 from vicinal.mixers.c_mixup import CMixup
 from vicinal.mixers.interpolate import Mixup, MixupParams
@@ -127,6 +128,30 @@ def test_output_and_loss_are_those_of_the_authors_code() -> None:
     assert mixed.target is not None
     loss = mixed.target.loss(output).item()
     assert loss == pytest.approx(GOLDEN["step"]["loss_input"], rel=1e-5)
+
+
+class Given(CMixup):
+    """Mixes by params that are given."""
+
+    params: MixupParams
+
+    def sample(self, batch: Batch, draws: Draws) -> MixupParams:
+        return self.params
+
+
+def test_hidden_states_are_mixed_as_in_the_authors_code() -> None:
+    net, batch, params = authors_step()
+    mix = Given(1.0)
+    mix.params = params
+    output, mixed, _ = AtLayer(mix, "0").forward(net, batch, Draws(0, batch.index))
+    step = GOLDEN["step"]
+    torch.testing.assert_close(output[:, 0], torch.tensor(step["hidden"]), atol=1e-5, rtol=1e-5)
+    assert mixed.target is not None
+    loss = mixed.target.loss(output)
+    assert loss.item() == pytest.approx(step["loss"], rel=1e-5)
+    gradients = torch.autograd.grad(loss, tuple(net.parameters()))
+    for gradient, wanted in zip(gradients, step["gradients"].values(), strict=True):
+        torch.testing.assert_close(gradient, torch.tensor(wanted), atol=1e-5, rtol=1e-5)
 
 
 def test_one_weight_a_sample_or_one_for_the_batch() -> None:

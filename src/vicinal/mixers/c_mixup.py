@@ -13,7 +13,8 @@ class CMixup(Mixup):
     Between samples with far labels the straight line is often wrong: the interpolated label does
     not belong to the interpolated input. So the partner is drawn with a chance that falls with the
     distance of the labels; all else is mixup. Partners come from all of the training rows: fit it
-    to them, and give it batches whose pool they are, as `data[rows]` has.
+    to them, and give it batches whose pool they are, as `data[rows]` has. The authors mix hidden
+    states on most data sets: `AtLayer(CMixup().fit(data), layer)` does, for `data[rows]` again.
 
     Source: Yao et al., C-Mixup: Improving Generalization in Regression, NeurIPS 2022, equation 6
     and algorithm 1.
