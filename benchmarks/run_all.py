@@ -22,6 +22,7 @@ RESULTS = HERE / "RESULTS.md"
 SCRIPTS = {
     "mixers": "Mixing a batch",
     "draws": "Random numbers",
+    "pairing": "Choosing partners",
     "epoch": "Training",
     "startup": "Starting",
 }
