@@ -29,6 +29,8 @@ from vicinal.models.layers import mixable_layers
 
 #: The twin's momentum at the start and at the end, and the share of training in which it rests.
 MOMENTUM, FINAL, REST = 0.999, 0.999999, 0.1
+#: The share of a short training that the twin averages over.
+AVERAGED = 0.05
 
 
 class MaskTraining(Supervised):
@@ -49,11 +51,13 @@ class MaskTraining(Supervised):
         scope: `sample` draws weights for every sample, `batch` one set for all of them.
         embed_weights: whether the generator is told the weights.
         upsampling: how masks become as large as the image.
-        momentum: of the twin, in [0, 1]; it rises from there over the training.
+        momentum: of the twin at the start, in [0, 1]; by default as `first_momentum` has it.
     """
 
     #: The network that makes the masks: takes channels and `embed_weights`.
     generator: ClassVar[Any]
+
+    moved = frozenset({"model", "generator", "twin"})
 
     def __init__(
         self,
@@ -64,7 +68,7 @@ class MaskTraining(Supervised):
         scope: Scope,
         embed_weights: bool,
         upsampling: Upsampling,
-        momentum: float,
+        momentum: float | None,
     ) -> None:
         super().__init__()
         self.images = images
@@ -136,8 +140,9 @@ class MaskTraining(Supervised):
         with learner.setting.launcher.autocast():
             loss, generator_loss, output = self.losses(learner, batch)
         learner.update(loss, generator=generator_loss)
-        momentum = momentum_at(learner.step / learner.setting.steps, start=self.momentum)
-        twin_of(learner).update(learner.model, momentum)
+        steps = learner.setting.steps
+        first = first_momentum(steps) if self.momentum is None else self.momentum
+        twin_of(learner).update(learner.model, momentum_at(learner.step / steps, start=first))
         return self.report(loss, output, batch)
 
     def losses(self, learner: Learner, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -232,3 +237,16 @@ def momentum_at(done: float, *, start: float = MOMENTUM, end: float = FINAL) -> 
         end: the momentum at the end.
     """
     return start if done < REST else cosine_momentum(done, start=start, end=max(start, end))
+
+
+def first_momentum(steps: int) -> float:
+    """The twin's momentum at the start: 0.999 as in the paper, or less in a short training.
+
+    At 0.999 the twin averages over a thousand steps, of the hundreds of thousands in the paper. In
+    a training of less than 20,000 steps it averages over a twentieth: in one of a thousand it would
+    else be the untrained network to the end.
+
+    Args:
+        steps: of the training.
+    """
+    return min(MOMENTUM, max(0.0, 1 - 1 / (AVERAGED * steps)))

@@ -21,7 +21,11 @@ ROWS, HELD_OUT, BATCH_SIZE = 36, 8, 12
 CLASSES = 3
 #: Tried in turn until one of them has what the method needs.
 MODELS = {
-    "image": ("small-resnet:width=8", "small-vit:width=32:depth=3", "vit_tiny_patch16_224"),
+    "image": (
+        "small-resnet:width=8",
+        "small-vit:width=32:depth=3",
+        "vit_tiny_patch16_224:patch_size=4:depth=2:embed_dim=48",
+    ),
     "tabular": ("mlp",),
 }
 
