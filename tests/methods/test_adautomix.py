@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,11 +13,18 @@ from tests.methods.test_mask_training import small, started
 from torch import Tensor
 from torch.nn import functional
 
+from vicinal.compare.plan import Recipe
+from vicinal.compare.training import train
+from vicinal.compare.trial import Arena
 from vicinal.core.batch import Batch
-from vicinal.core.method import Learner
+from vicinal.core.method import Learner, Method
+from vicinal.data.read import read_task
+from vicinal.data.splits import Split
 from vicinal.methods.adautomix import AdAutoMix, similarity
 from vicinal.methods.mask_training import masks_of, mixed_head, target_of, twin_of
+from vicinal.methods.supervised import Supervised
 from vicinal.mixers.attention_mask import constant_near_ends
+from vicinal.mixers.interpolate import Mixup
 from vicinal.mixers.k_way import mix_many
 
 
@@ -161,3 +169,68 @@ def test_settings_out_of_range_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=next(iter(setting))):
             AdAutoMix(**setting)  # type: ignore[arg-type]
+
+
+def hardness(method: AdAutoMix, learner: Learner, batch: Batch) -> float:
+    """By how much the twin's loss on generated mixtures exceeds that on plain ones.
+
+    Both are of the same images, partners and weights.
+    """
+    for network in learner.networks.values():
+        network.train()
+    batch = batch.replace(x=learner.setting.prepare(batch.tensor))
+    batch, _ = method.heard(learner, batch)
+    with torch.no_grad():
+        params = masks_of(learner).sample(batch, learner.draws(batch))
+        masked = masks_of(learner).apply(batch, params)
+        plain = mix_many(batch, params.partner, weights=params.weights)
+        hard, easy = (
+            target_of(mixed).loss(mixed_head(twin_of(learner)(mixed.x))).item()
+            for mixed in (masked, plain)
+        )
+    return hard - easy
+
+
+@pytest.mark.slow
+def test_mixtures_become_hard_and_accuracy_is_that_of_mixup_or_more(shared_data: Path) -> None:
+    # In so few steps the masks hardly vary over an image: mixtures are hard because they show all
+    # images alike, whatever their labels weigh.
+    task = read_task(shared_data / "cifar10-folder")
+    assert task.test_rows is not None
+    rows = torch.arange(len(task))
+    training = rows[~torch.isin(rows, task.test_rows)]
+    split = Split(train=training[training % 8 < 5], test=task.test_rows)
+    recipe = Recipe(
+        model="small-resnet:width=8",
+        model_fingerprint="",
+        epochs=5,
+        batch_size=50,
+        optimiser="sgd",
+        learning_rate=0.1,
+        weight_decay=5e-4,
+        crop=4,
+        flip=True,
+        folds=None,
+        holdout=0.2,
+        device="cpu",
+        precision="32-true",
+        threads=1,
+    )
+    accuracies: dict[str, list[float]] = {"adautomix": [], "mixup": []}
+    for seed in range(3):
+        arena = Arena(task, split, recipe, seed=seed)
+        methods: dict[str, Method] = {
+            "adautomix": AdAutoMix(),
+            "mixup": Supervised(prepared=Mixup()),
+        }
+        for name, method in methods.items():
+            learner, _ = train(
+                method, arena.setting, arena.examples, rows=split.train, batch_size=50, epochs=5
+            )
+            accuracies[name].append(arena.judge(method, learner).metrics[arena.primary])
+            if isinstance(method, AdAutoMix):
+                some = split.train[torch.arange(0, len(split.train), 3)]
+                assert hardness(method, learner, arena.examples.batch(some, epoch=9)) > 0
+    mine, other = (torch.tensor(accuracies[name]) for name in ("adautomix", "mixup"))
+    # Three standard errors of a difference of two shares of 1500 images near 0.3.
+    assert mine.mean() > other.mean() - 0.05

@@ -16,7 +16,13 @@ from vicinal.core.method import Learner
 from vicinal.core.modes import in_mode
 from vicinal.methods.adautomix import AdAutoMix
 from vicinal.methods.automix import AutoMix
-from vicinal.methods.mask_training import MaskTraining, mixed_head, momentum_at, twin_of
+from vicinal.methods.mask_training import (
+    MaskTraining,
+    first_momentum,
+    mixed_head,
+    momentum_at,
+    twin_of,
+)
 from vicinal.models.mlp import MLP
 from vicinal.models.small_resnet import SmallResNet
 from vicinal.models.small_vit import SmallViT
@@ -49,6 +55,13 @@ def started(method: MaskTraining, *, network: Any = small) -> tuple[Learner, Bat
 )
 def test_the_twin_slows_down_by_the_formula(done: float, wanted: float) -> None:
     assert momentum_at(done) == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"), [(400_000, 0.999), (20_000, 0.999), (1000, 0.98), (200, 0.9), (5, 0.0)]
+)
+def test_the_twin_of_a_short_training_averages_over_a_twentieth(steps: int, wanted: float) -> None:
+    assert first_momentum(steps) == pytest.approx(wanted)
 
 
 def test_the_twin_is_the_average_of_the_model_after_each_step() -> None:

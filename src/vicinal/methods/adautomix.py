@@ -10,7 +10,6 @@ from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Range, Result
 from vicinal.core.method import Learner
 from vicinal.methods.mask_training import (
-    MOMENTUM,
     MaskTraining,
     clean_head,
     masks_of,
@@ -49,7 +48,8 @@ class AdAutoMix(MaskTraining):
         scope: `sample` draws weights for every sample, `batch` one set for all of them.
         embed_weights: whether the generator is told the weights of the images.
         upsampling: how masks become as large as the image.
-        momentum: of the twin at the start, in [0, 1].
+        momentum: of the twin at the start, in [0, 1], from where it rises to 0.999999; by default
+            0.999, and less in a training of less than 20,000 steps.
 
     Raises:
         ValueError: a value is out of range.
@@ -113,9 +113,9 @@ class AdAutoMix(MaskTraining):
             "momentum": Range(
                 0.9,
                 0.999,
-                default=MOMENTUM,
+                default=None,
                 valid="[0, 1]",
-                meaning="of the twin at the start; it rises to 0.999999",
+                meaning="of the twin at the start; by default 0.999, less in a short training",
             ),
         },
         needs=(
@@ -133,6 +133,7 @@ class AdAutoMix(MaskTraining):
             note="median of the last 10 epochs, best of four heads; mixup 79.12, AutoMix 82.04",
         ),
         differs=(
+            "the twin's momentum starts below 0.999 in a training of less than 20,000 steps",
             "one set of weights per sample, where the authors' code has one per batch",
             "predicts with the mean of both heads of the model; theirs reports each, of model and "
             "twin",
@@ -164,7 +165,7 @@ class AdAutoMix(MaskTraining):
             "loss = batch.target.loss(model(batch.x))\n"
             "loss = loss + mixed.target.loss(model(mixed.x.detach()))\n"
             "# and once the optimisers have stepped\n"
-            "twin.update(model, {momentum})"
+            "twin.update(model, 0.999)"
         ),
     )
     generator = MaskGenerator
@@ -182,7 +183,7 @@ class AdAutoMix(MaskTraining):
         scope: Scope = "sample",
         embed_weights: bool = False,
         upsampling: Upsampling = "bilinear",
-        momentum: float = MOMENTUM,
+        momentum: float | None = None,
     ) -> None:
         self.card.check(
             images=images,

@@ -8,7 +8,6 @@ from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Paper, Range, Result
 from vicinal.core.method import Learner
 from vicinal.methods.mask_training import (
-    MOMENTUM,
     MaskTraining,
     clean_head,
     masks_of,
@@ -44,7 +43,8 @@ class AutoMix(MaskTraining):
         embed_weights: whether the generator is told the weights; without, its masks cannot follow
             them.
         upsampling: how masks become as large as the image.
-        momentum: of the twin at the start, in [0, 1].
+        momentum: of the twin at the start, in [0, 1], from where it rises to 0.999999; by default
+            0.999, and less in a training of less than 20,000 steps.
 
     Raises:
         ValueError: a value is out of range.
@@ -97,9 +97,9 @@ class AutoMix(MaskTraining):
             "momentum": Range(
                 0.9,
                 0.999,
-                default=MOMENTUM,
+                default=None,
                 valid="[0, 1]",
-                meaning="of the twin at the start; it rises to 0.999999",
+                meaning="of the twin at the start; by default 0.999, less in a short training",
             ),
         },
         needs=(
@@ -117,6 +117,7 @@ class AutoMix(MaskTraining):
             note="median of the last 10 epochs",
         ),
         differs=(
+            "the twin's momentum starts below 0.999 in a training of less than 20,000 steps",
             "one weight per sample, where the authors' code has one per batch",
             "predicts with the mean of both heads of the model; theirs reports each, of model and "
             "twin",
@@ -148,7 +149,7 @@ class AutoMix(MaskTraining):
             "loss = batch.target.loss(model(batch.x))\n"
             "loss = loss + mixed.target.loss(model(mixed.x.detach()))\n"
             "# and once the optimisers have stepped\n"
-            "twin.update(model, {momentum})"
+            "twin.update(model, 0.999)"
         ),
     )
     generator = PairMaskGenerator
@@ -162,7 +163,7 @@ class AutoMix(MaskTraining):
         scope: Scope = "sample",
         embed_weights: bool = True,
         upsampling: Upsampling = "nearest",
-        momentum: float = MOMENTUM,
+        momentum: float | None = None,
     ) -> None:
         self.card.check(
             alpha=alpha,
