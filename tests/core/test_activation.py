@@ -192,7 +192,7 @@ def test_a_classifier_that_reads_no_mean_of_places_is_refused_at_the_first_quest
 ) -> None:
     model = seeded(make)
     batch = images(size=(32, 32)) if make is channels_last else images()
-    with pytest.raises(ValueError, match="is to read the mean of a feature map") as refusal:
+    with pytest.raises(ValueError, match="has to read the mean of a feature map") as refusal:
         answer(model, batch, ClassActivation())
     assert "\n" not in str(refusal.value)
     assert not any(module._forward_hooks for module in model.modules())

@@ -264,7 +264,7 @@ def test_the_gallery_shows_a_batch_pasted_into_itself() -> None:
     ("network", "message"),
     [
         (lambda outputs: MLP((1, 8, 8), outputs), "needs a convolutional network"),
-        (ConvNet, "is to read the mean of a feature map"),
+        (ConvNet, "has to read the mean of a feature map"),
     ],
 )
 def test_a_model_without_a_feature_map_is_refused_in_one_line(network, message: str) -> None:

@@ -266,7 +266,7 @@ def test_training_asks_the_model_before_it_mixes() -> None:
     ("network", "message"),
     [
         (lambda outputs: MLP((1, 8, 8), outputs), "needs a convolutional network"),
-        (ConvNet, "is to read the mean of a feature map"),
+        (ConvNet, "has to read the mean of a feature map"),
     ],
 )
 def test_a_model_without_class_activation_is_refused_in_one_line(network, message: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from vicinal.core.batch import Batch
-from vicinal.core.probe import Probe
+from vicinal.core.probe import Probe, answered_by_listening
 from vicinal.core.target import (
     ClassTarget,
     MultiLabelTarget,
@@ -46,15 +46,7 @@ class LastFeatureMap(Probe):
 
     def answer(self, model: nn.Module, batch: Batch) -> Tensor:
         """Returns (B, C, h, w)."""
-        heard: dict[Probe, Tensor] = {}
-        handles = self.listen(model, heard)
-        try:
-            with torch.no_grad():
-                model(batch.x)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return heard[self].detach()
+        return answered_by_listening(self, model, batch)
 
     def listen(self, model: nn.Module, heard: dict[Probe, Tensor]) -> list[RemovableHandle]:
         """The forward pass raises ValueError if what was heard is no feature map."""
@@ -72,9 +64,9 @@ class LastFeatureMap(Probe):
             if found is None or found.dim() != 4 or found.shape[1] != classifier.in_features:
                 came = "nothing" if found is None else f"shape {tuple(found.shape)}"
                 raise ValueError(
-                    f"the classifier has {classifier.in_features} inputs, and is to read the mean "
-                    f"of a feature map (B, {classifier.in_features}, h, w) of more than one place: "
-                    f"found {came}"
+                    f"the classifier has to read the mean of a feature map (B, "
+                    f"{classifier.in_features}, h, w) of more than one place, as in convolutional "
+                    f"networks; before it comes {came}"
                 )
 
         if self.layer:
