@@ -23,6 +23,7 @@ SCRIPTS = {
     "mixers": "Mixing a batch",
     "draws": "Random numbers",
     "pairing": "Choosing partners",
+    "replay": "Replaying a reinforced dataset",
     "epoch": "Training",
     "startup": "Starting",
 }

@@ -319,3 +319,14 @@ def test_bounds_may_be_a_list_or_a_tensor() -> None:
 @pytest.mark.parametrize("kind", EVERY)
 def test_numbers_are_laid_out_row_by_row(kind: str) -> None:
     assert EVERY[kind](Draws(0, torch.arange(9))).is_contiguous()
+
+
+def test_some_of_the_rows_have_the_numbers_they_have_among_all() -> None:
+    draws = Draws(3, torch.arange(50, 90), epoch=2).within("part")
+    some = torch.tensor([7, 0, 31])
+    assert len(draws[some]) == 3
+    assert torch.equal(draws[some].uniform("u", shape=(2,)), draws.uniform("u", shape=(2,))[some])
+    assert torch.equal(
+        draws[some].within("of it").normal("n"), draws.within("of it").normal("n")[some]
+    )
+    assert draws[some].permutation("p").sort().values.tolist() == [0, 1, 2]

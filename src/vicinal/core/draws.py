@@ -105,6 +105,13 @@ class Draws:
         )
         return self._derive(rows, self._space + "grouped/")
 
+    def __getitem__(self, rows: Tensor) -> Self:
+        """The numbers of some of the rows, as they have them. rows: (M,) int64, positions."""
+        at = rows if isinstance(self._rows, Tensor) else rows.numpy()
+        other = self._derive(self._rows[at], self._space)
+        other._own, other._size = self._own[at], len(rows)
+        return other
+
     def _derive(self, rows: Any, space: str) -> Self:
         other = object.__new__(type(self))
         other._device, other._key, other._size = self._device, self._key, self._size

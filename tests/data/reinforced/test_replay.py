@@ -210,9 +210,12 @@ def test_every_record_of_an_image_is_drawn_as_often(tmp_path: Path) -> None:
 
 def test_the_share_that_is_replayed_is_the_one_asked_for(tmp_path: Path) -> None:
     store = ReinforcedStore(write(tmp_path))
+    batch = images()
     for prob in (0.5, 0.99):
-        ordinary = int((epochs(Replay(store, prob=prob), 300) < 0).sum())
-        assert stats.binomtest(ordinary, 300 * 40, 1 - prob).pvalue > 1e-3
+        replay = Replay(store, prob=prob)
+        drawn = [replay.sample(batch, Draws(5, batch.index, epoch)) for epoch in range(300)]
+        replayed = sum(int(one.replayed.sum()) for one in drawn)
+        assert stats.binomtest(replayed, 300 * 40, prob).pvalue > 1e-3
     with pytest.raises(ValueError, match=r"prob must be in \[0, 1\], got 1.5"):
         Replay(store, prob=1.5)
 
@@ -224,16 +227,16 @@ def test_what_is_not_replayed_gets_the_ordinary_augmentation_and_its_label(tmp_p
     params = replay.sample(batch, Draws(1, batch.index))
     result = replay.apply(batch, params)
     dense = result.target.dense(CLASSES)  # type: ignore[union-attr]
-    told = store.rows.taught[params.place.clamp(min=0)].target(CLASSES).dense(CLASSES)
-    again = store.augmentation.apply(batch, store.rows.params[params.place.clamp(min=0)])
-    assert {bool(place < 0) for place in params.place} == {True, False}
-    for at, place in enumerate(params.place.tolist()):
-        if place < 0:
-            assert torch.equal(result.tensor[at], batch.tensor[at].flip(-1).float())
-            assert dense[at].nonzero().flatten().tolist() == [at % CLASSES]
-        else:
+    told = store.rows.taught[params.place].target(CLASSES).dense(CLASSES)
+    again = store.augmentation.apply(batch, store.rows.params[params.place])
+    assert set(params.replayed.tolist()) == {True, False}
+    for at, replayed in enumerate(params.replayed.tolist()):
+        if replayed:
             assert torch.equal(result.tensor[at], again.tensor[at])
             assert torch.equal(dense[at], told[at])
+        else:
+            assert torch.equal(result.tensor[at], batch.tensor[at].flip(-1).float())
+            assert dense[at].nonzero().flatten().tolist() == [at % CLASSES]
     assert torch.equal(result.index, batch.index)
 
 

@@ -7,12 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vicinal.core.augmentation import Mixer
 from vicinal.core.batch import Batch
 from vicinal.core.errors import InputError
+from vicinal.core.target import ClassTarget
 from vicinal.data.reinforced.manifest import Manifest
 from vicinal.data.reinforced.proof import agree, prove
 from vicinal.data.reinforced.recipe import rebuilt
 from vicinal.data.reinforced.shards import StoredRows, checksums, read_shard, shard_path
+from vicinal.data.reinforced.top_k import Densify
 
 
 class ReinforcedStore:
@@ -43,6 +46,7 @@ class ReinforcedStore:
         by_record = rows.record.argsort(stable=True)
         self.rows = rows[by_record[rows.index[by_record].argsort(stable=True)]]
         self.index = self.rows.index[:: self.manifest.records].clone()
+        self._targets: dict[Densify, ClassTarget] = {}
 
     def __reduce__(self) -> tuple[type[ReinforcedStore], tuple[Path]]:
         return type(self), (self.folder,)
@@ -69,6 +73,13 @@ class ReinforcedStore:
         if len(lost):
             raise LookupError(f"rows {lost[:5].tolist()} are not in the store {self.folder}")
         return place * self.manifest.records + record.cpu()
+
+    def targets(self, densify: Densify = "smooth") -> ClassTarget:
+        """What the teacher said of all rows, as `TopK.target` says; made once."""
+        if densify not in self._targets:
+            taught = self.rows.taught
+            self._targets[densify] = taught.target(self.manifest.classes, densify=densify)
+        return self._targets[densify]
 
     def require(self, data: Batch) -> None:
         """Refuse data that the store was not made of.
@@ -120,8 +131,6 @@ class ReinforcedStore:
 
 def partners_of(store: ReinforcedStore, rows: StoredRows) -> Tensor:
     """The rows of the dataset that some records mix in. Returns (M,) int64."""
-    from vicinal.core.augmentation import Mixer
-
     if not isinstance(store.augmentation, Mixer):
         return torch.zeros(0, dtype=torch.int64)
     return store.augmentation.partners(rows.params)

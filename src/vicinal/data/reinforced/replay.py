@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,21 +12,26 @@ from vicinal.core.augmentation import Augmentation, Mixer
 from vicinal.core.batch import Batch
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
+from vicinal.core.rows import Rows
 from vicinal.core.target import ClassTarget, Target
 from vicinal.data.reinforced.reader import ReinforcedStore
 from vicinal.data.reinforced.top_k import Densify
+
+AnyRows = TypeVar("AnyRows", bound=Rows)
 
 
 @dataclass(frozen=True)
 class ReplayParams(Params):
     """One row per sample.
 
-    place: (B,) int64, the record's place among the store's rows; -1 where none is replayed.
+    place: (B,) int64, a record's place among the store's rows.
+    replayed: (B,) bool, whether it is replayed; otherwise the sample is augmented as usual.
     ordinary: of the ordinary augmentation, for all samples; None if there is none, or every sample
         is replayed.
     """
 
     place: Tensor
+    replayed: Tensor
     ordinary: Params | None
 
 
@@ -67,53 +73,48 @@ class Replay(Mixer):
         record = draws.below("record", self.store.manifest.records)
         place = self.store.locate(batch.index, record)
         if self.prob == 1:
-            return ReplayParams(place, None)
-        replayed = draws.bernoulli("replayed", self.prob).cpu()
-        params: Params | None = None
-        if self.ordinary is not None and not replayed.all():
-            params = self.ordinary.sample(batch, draws.within("ordinary"))
-        return ReplayParams(place.masked_fill(~replayed, -1), params)
+            return ReplayParams(place, torch.ones_like(place, dtype=torch.bool), None)
+        replayed = draws.bernoulli("replayed", self.prob)
+        others = (~replayed).nonzero()[:, 0]
+        if self.ordinary is None or not len(others):
+            return ReplayParams(place, replayed, None)
+        # For the few alone: a sequence has to apply its parts to know what to draw.
+        few = self.ordinary.sample(batch[others], draws.within("ordinary")[others])
+        slot = torch.zeros_like(place).index_copy_(0, others, torch.arange(len(others)))
+        return ReplayParams(place, replayed, few[slot])
 
     def apply(self, batch: Batch, params: ReplayParams) -> Batch:
-        place = params.place.cpu()
-        replayed = place >= 0
-        if replayed.all():
-            return self._replayed(batch, place)
-        there, others = (mask.nonzero()[:, 0] for mask in (replayed, ~replayed))
-        whole = batch.replace(pool=batch if batch.pool is None else batch.pool)
-        ordinary = self._ordinary(whole[others], params, others)
-        if not len(there):
-            return ordinary.replace(pool=batch.pool)
-        first = self._replayed(whole[there], place[there])
-        order = torch.cat([there, others]).argsort().to(batch.index.device)
-        x = torch.cat([first.tensor, ordinary.tensor.to(first.tensor.dtype)])
-        return batch.replace(x=x[order], target=_joined(first.target, ordinary.target, order))
+        device, place = batch.index.device, params.place.cpu()
+        # All samples, though a few are made anew below: two parts of a batch cost more than that.
+        seen = self.store.augmentation.apply(batch, _on(device, self.store.rows.params[place]))
+        target: Target = _on(device, self.store.targets(self.densify)[place])
+        others = (~params.replayed).nonzero()[:, 0]
+        if not len(others):
+            return seen.replace(target=target)
+        usual = batch[others]
+        if self.ordinary is not None and params.ordinary is not None:
+            usual = self.ordinary.apply(usual, params.ordinary[others])
+        x = seen.tensor.index_copy(0, others, usual.tensor.to(seen.tensor.dtype))
+        return seen.replace(x=x, target=_relabelled(target, usual.target, others))
 
     def partners(self, params: ReplayParams) -> Tensor:
         inner = self.store.augmentation
         if not isinstance(inner, Mixer):
             return torch.zeros(0, dtype=torch.int64)
-        place = params.place.cpu()
-        return inner.partners(self.store.rows.params[place[place >= 0]])
-
-    def _replayed(self, batch: Batch, place: Tensor) -> Batch:
-        device = batch.index.device
-        params = self.store.rows.params[place].to(device)
-        taught = self.store.rows.taught[place].to(device)
-        target = taught.target(self.store.manifest.classes, densify=self.densify)
-        seen = self.store.augmentation.apply(batch, params)
-        return seen.replace(target=target, pool=batch.pool)
-
-    def _ordinary(self, batch: Batch, params: ReplayParams, rows: Tensor) -> Batch:
-        if self.ordinary is None or params.ordinary is None:
-            return batch
-        return self.ordinary.apply(batch, params.ordinary[rows.to(batch.index.device)])
+        return inner.partners(self.store.rows.params[params.place.cpu()])
 
 
-def _joined(first: Target | None, second: Target | None, order: Tensor) -> Target | None:
-    """The targets of replayed samples and of others, in the order of the batch."""
-    if first is None or second is None:
+def _on(device: torch.device, rows: AnyRows) -> AnyRows:
+    """The same rows on another device; a store lies in the host's memory."""
+    return rows if device.type == "cpu" else rows.to(device)
+
+
+def _relabelled(target: Target, own: Target | None, rows: Tensor) -> Target | None:
+    """The target with the rows' own labels in their places."""
+    if own is None:
         return None
-    if not isinstance(first, ClassTarget) or not isinstance(second, ClassTarget):
-        raise TypeError(f"a store teaches classes, and the batch has {second.kind} targets")
-    return ClassTarget.concatenate([first, second])[order]
+    if not isinstance(target, ClassTarget) or not isinstance(own, ClassTarget):
+        raise TypeError(f"a store teaches classes, and the batch has {own.kind} targets")
+    order = torch.arange(len(target), device=rows.device)
+    order[rows] = len(target) + torch.arange(len(rows), device=rows.device)
+    return ClassTarget.concatenate([target, own])[order]
