@@ -175,6 +175,22 @@ def test_predictions_do_not_depend_on_the_other_rows(method: MaskTraining) -> No
 
 
 @every_method
+def test_what_is_shown_of_it_are_the_mixtures_that_the_model_learns_from(
+    method: MaskTraining,
+) -> None:
+    learner, batch = started(method)
+    raw = images().batch(torch.arange(24), epoch=0)
+    mixed, params = method.augmented(learner, raw)
+    assert not params.scores.requires_grad
+    heard, _ = method.heard(learner, batch)
+    loss, _ = method.model_loss(learner, heard, params)
+    torch.testing.assert_close(loss, method.losses(learner, batch)[0])
+    assert not torch.equal(mixed.tensor, batch.tensor)
+    assert mixed.target is not None
+    torch.testing.assert_close(mixed.target.dense(CLASSES).sum(1), torch.ones(24))
+
+
+@every_method
 def test_patches_on_a_grid_will_do_too(method: MaskTraining) -> None:
     learner, batch = started(method, network=lambda outputs: SmallViT((1, 8, 8), outputs, depth=2))
     loss, generator_loss, _ = method.losses(learner, batch)

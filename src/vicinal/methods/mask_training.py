@@ -154,14 +154,23 @@ class MaskTraining(Supervised):
             learner: whose networks learn.
             batch: clean, as the model sees it.
         """
-        draws = learner.draws(batch).within("masks")
-        masks = masks_of(learner)
         batch, judged = self.heard(learner, batch)
-        with torch.no_grad():
-            params = masks.sample(batch, draws.within("model"))
-        loss, output = self.model_loss(learner, batch, constant_near_ends(params, self.margin))
-        params = masks.sample(batch, draws.within("generator"))
+        loss, output = self.model_loss(learner, batch, self.shown(learner, batch))
+        draws = learner.draws(batch).within("masks of the generator")
+        params = masks_of(learner).sample(batch, draws)
         return loss, self.generator_loss(learner, batch, params, judged), output
+
+    def augmented(self, learner: Learner, batch: Batch) -> tuple[Batch, AttentionMaskParams]:
+        """The mixtures that the model learns from, with masks as the generator makes them now."""
+        batch, _ = self.heard(learner, self.ready(learner, batch)[0])
+        params = self.shown(learner, batch)
+        return masks_of(learner).apply(batch, params), params
+
+    @torch.no_grad()
+    def shown(self, learner: Learner, batch: Batch) -> AttentionMaskParams:
+        """The params of the model's mixtures. batch: with the features as evidence."""
+        draws = learner.draws(batch).within("masks of the model")
+        return constant_near_ends(masks_of(learner).sample(batch, draws), self.margin)
 
     def heard(self, learner: Learner, batch: Batch) -> tuple[Batch, Tensor]:
         """The batch with the twin's features, and what its head for mixtures says of the images.
