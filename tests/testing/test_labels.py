@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from vicinal import Batch, ClassTarget, RegressionTarget, SoftTarget, Target
 from vicinal.mixers.interpolate import Mixup, MixupParams
 from vicinal.transforms.image.flip import FlipParams, HorizontalFlip
+from vicinal.transforms.orbit import Orbit, OrbitParams
 
 ALL = ("classes", "soft", "multilabel", "regression")
 
@@ -145,3 +147,17 @@ def test_carrying_an_undeclared_kind_in_silence_is_found(broken: Any) -> None:
 @pytest.mark.parametrize("component", [Refuses])
 def test_refusing_an_undeclared_kind_is_fine(broken: Any, component: type[HorizontalFlip]) -> None:
     assert broken(component()) == set()
+
+
+class LabelsByRound(Orbit):
+    """The labels of the first versions of all samples, then of the second ones."""
+
+    def apply(self, batch: Batch, params: OrbitParams) -> Batch:
+        result = super().apply(batch, params)
+        assert result.target is not None
+        rounds = torch.arange(len(result)).view(-1, len(self)).T.flatten()
+        return result.replace(target=result.target[rounds])
+
+
+def test_versions_that_do_not_have_the_label_of_their_sample_are_found(broken: Any) -> None:
+    assert {f"{kind}_labels_as_declared" for kind in ALL} <= broken(LabelsByRound())

@@ -11,6 +11,7 @@ from torch import Tensor
 from vicinal import Batch, Draws, Params
 from vicinal.mixers.interpolate import Mixup, MixupParams
 from vicinal.transforms.image.flip import FlipParams, HorizontalFlip
+from vicinal.transforms.orbit import Orbit, OrbitParams
 
 
 class Thawed(MixupParams):
@@ -165,3 +166,26 @@ def test_a_transform_that_looks_at_other_samples_is_found(broken: Any) -> None:
 
 def test_a_mixer_may_look_at_other_samples(broken: Any) -> None:
     assert broken(Mixup(scope="batch")) == set()
+
+
+class TurnsByPosition(Orbit):
+    """The versions of a sample begin with another one at every place in the batch."""
+
+    def sample(self, batch: Batch, draws: Draws) -> OrbitParams:
+        params = super().sample(batch, draws)
+        place = torch.arange(len(batch)).repeat_interleave(len(self))
+        return OrbitParams((params.member + place) % len(self), params.source)
+
+
+class LosesTheSource(Orbit):
+    """Rows go by their position in the batch, whatever the params say of their source."""
+
+    def apply(self, batch: Batch, params: OrbitParams) -> Batch:
+        place = torch.arange(len(params)) // len(self) % len(batch)
+        return super().apply(batch, OrbitParams(params.member, batch.index[place]))
+
+
+def test_several_rows_of_a_sample_are_held_to_the_contract_as_one_is(broken: Any) -> None:
+    assert broken(Orbit("half_turn")) == set()
+    assert broken(TurnsByPosition()) == {"order_does_not_matter"}
+    assert "params_can_be_picked" in broken(LosesTheSource())

@@ -26,6 +26,10 @@ class NeedsColour(HorizontalFlip):
         return super().apply(batch.replace(x=torch.stack([red, green, blue], 1)), params)
 
 
+class SaysSo(NeedsColour):
+    """The same, and its card names the images that it takes."""
+
+
 class NeedsContiguous(HorizontalFlip):
     def apply(self, batch: Batch, params: FlipParams) -> Batch:
         flat = batch.tensor.view(len(batch), -1)
@@ -86,6 +90,11 @@ def test_not_working_with_one_sample_is_found(broken: Any) -> None:
 def test_not_working_with_grey_images_is_found(broken: Any) -> None:
     # A channel that is expanded is still one of three.
     assert broken(NeedsColour()) == {"images_may_be_odd", "memory_format_is_kept"}
+
+
+def test_a_card_may_say_which_images_it_takes(broken: Any) -> None:
+    SaysSo.card = replace(HorizontalFlip.card, shapes={"image": (3, 6, 6)})
+    assert broken(SaysSo()) == {"memory_format_is_kept"}
 
 
 @pytest.mark.parametrize("component", [NeedsContiguous, ReadsMemoryInOrder])

@@ -167,6 +167,7 @@ class Card:
     compiles: `torch.compile(apply, fullgraph=True)` works.
     stage: the inputs it is meant for: `raw` as the dataset has them (uint8 images), or `prepared`
         for the model (standardised floats).
+    shapes: of a sample that it takes, by modality, where it does not take any: square images, say.
     """
 
     name: str
@@ -191,6 +192,7 @@ class Card:
     differentiable: bool = False
     compiles: bool = False
     stage: Literal["raw", "prepared"] = "raw"
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):

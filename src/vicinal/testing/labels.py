@@ -7,17 +7,17 @@ from functools import partial
 
 import torch
 
+from vicinal.core.batch import Batch
 from vicinal.core.element_target import IGNORED, ElementTarget
 from vicinal.core.target import (
     ClassTarget,
     MultiLabelTarget,
     RegressionTarget,
     SoftTarget,
-    Target,
 )
 from vicinal.testing.failure import Broken, expect, expect_same, given
 from vicinal.testing.samples import CLASSES
-from vicinal.testing.subject import Named, Subject
+from vicinal.testing.subject import Named, Subject, origin
 
 KINDS = ("classes", "soft", "multilabel", "regression")
 #: Weights are float32, and are multiplied and added once a mixing.
@@ -28,15 +28,19 @@ def labels_as_declared(subject: Subject, *, kind: str) -> None:
     batch = subject.batch(kind=kind)
     with given(f"targets of kind {kind}"):
         once = subject.result(batch)
-        _expect_rule(subject, once.target, batch.target)
+        _expect_rule(subject, once, batch)
     with given(f"targets of kind {kind}, augmented before"):
         # Shapes may have changed, and evidence be out of date: only the targets are taken over.
         elements = isinstance(once.target, ElementTarget)  # which go with theirs
-        again = once if elements else batch.replace(target=once.target)
-        _expect_rule(subject, subject.result(again, seed=1).target, again.target)
+        grown = len(once) > len(batch)
+        again = once if elements or grown else batch.replace(target=once.target)
+        _expect_rule(subject, subject.result(again, seed=1), again)
 
 
-def _expect_rule(subject: Subject, found: Target | None, given_one: Target | None) -> None:
+def _expect_rule(subject: Subject, result: Batch, batch: Batch) -> None:
+    found, given_one = result.target, batch.target
+    if given_one is not None and len(result) > len(batch):  # each row has the target of its sample
+        given_one = given_one[origin(result, batch)]
     if found is None or given_one is None:
         raise Broken("a target", "none")
     wanted = type(given_one)

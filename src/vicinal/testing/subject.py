@@ -72,7 +72,7 @@ class Subject:
             size: number of samples.
             dtype: of x; the first on the card by default.
             kind: of target; the first on the card by default.
-            shape: of one sample, where it is not the usual one.
+            shape: of one sample, where it is not the usual one, or the one on the card.
         """
         kind = kind or (self.card.targets[0] if self.card.targets else "classes")
         if self.batches is not None:
@@ -84,7 +84,7 @@ class Subject:
             kind=kind,
             dtype=self.dtype if dtype is None else dtype,
             stage=self.card.stage,
-            shape=shape,
+            shape=shape or self.card.shapes.get(self.modality, ()),
         )
         if not self.augmentation.probes:
             return batch
@@ -129,6 +129,16 @@ def leaves(batch: Batch) -> list[Tensor]:
     """The tensors in x; of rows of unequal lengths, all their elements."""
     found = pytree.tree_leaves(batch.x)
     return [leaf.values if isinstance(leaf, Ragged) else leaf for leaf in found]
+
+
+def origin(result: Batch, batch: Batch) -> Tensor:
+    """The sample of a batch that each row of its result belongs to, by its row in the dataset.
+
+    Returns:
+        (R,) int64, positions in the batch.
+    """
+    _, place = batch.replace(pool=None).partners(result.index)
+    return place
 
 
 def type_name(dtype: torch.dtype) -> str:

@@ -20,10 +20,15 @@ def sizes_may_be_odd(subject: Subject) -> None:
 
 
 def images_may_be_odd(subject: Subject) -> None:
+    """Of any size and one or three channels; a card that names a shape may refuse others."""
     for shape in ((1, 13, 9), (3, 8, 8), (3, 5, 32), (3, 7, 3)):
         batch = subject.batch(shape=shape)
         with given(described(batch)):
-            subject.result(batch)
+            try:
+                subject.result(batch)
+            except ValueError:
+                if "image" not in subject.card.shapes:
+                    raise
 
 
 def layouts_do_not_matter(subject: Subject) -> None:
