@@ -169,6 +169,25 @@ def test_rows_are_rows_in_the_boxes_the_pasting_and_the_maps() -> None:
         assert params.given[row] == pytest.approx(given_weight, abs=1e-5)
 
 
+def test_each_label_is_weighed_on_the_map_of_its_own_sample() -> None:
+    maps = torch.rand(20, 8, 10, generator=torch.Generator().manual_seed(2))
+    batch = telling(maps)
+    params = drawn(SnapMix(alpha=1.0), batch)
+    maps = batch.evidence[PROBE]
+    compared = 0
+    for row, at in enumerate(params.partner.tolist()):
+        (top, left), (bottom, right) = params.start[row].tolist(), params.stop[row].tolist()
+        if at == row or top == bottom or left == right:
+            continue
+        first, begin = params.source_start[row].tolist()
+        last, end = params.source_stop[row].tolist()
+        own, partner = maps[row, top:bottom, left:right], maps[at, first:last, begin:end]
+        torch.testing.assert_close(params.kept[row], 1 - own.sum())
+        torch.testing.assert_close(params.given[row], partner.sum())
+        compared += 1
+    assert compared > 10
+
+
 def test_both_labels_of_one_class_get_the_sum_of_what_is_seen() -> None:
     even = torch.ones(20, 8, 8)
     apart = drawn(SnapMix(), telling(even))
