@@ -10,13 +10,21 @@ from vicinal.testing.samples import ANY, CLASSES, SHAPES, joined, make_target, m
 from vicinal.transforms.image.flip import HorizontalFlip
 
 
-@pytest.mark.parametrize("modality", SHAPES)
+@pytest.mark.parametrize("modality", sorted(SHAPES.keys() - {"points"}))
 def test_samples_are_always_the_same_and_none_is_like_another(modality: str) -> None:
     batch, again = make_batch(modality, 7), make_batch(modality, 7)
     assert torch.equal(batch.tensor, again.tensor)
     assert torch.equal(batch.index, again.index)
     assert len(batch.tensor.flatten(1).unique(dim=0)) == 7
     assert batch.tensor.shape == (7, *SHAPES[modality])
+
+
+def test_scenes_are_always_the_same_and_of_unequal_lengths() -> None:
+    batch, again = make_batch("points", 7), make_batch("points", 7)
+    assert all(rows.equal(again.x[name]) for name, rows in batch.x.items())
+    assert len(batch.x["position"].lengths.unique()) == 7
+    assert batch.target is not None
+    assert len(batch.target) == 7
 
 
 def test_rows_of_the_dataset_tell_on_positions() -> None:

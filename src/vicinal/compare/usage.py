@@ -74,7 +74,8 @@ def python_lines(arm: Arm) -> str:
             "batch = augmentation(batch)",
             "loss = batch.target.loss(model(batch.x))",
         ]
-    elif not issubclass(arm.component, Transform):  # the target changes with the samples
+    elif not issubclass(arm.component, Transform) or "elements" in arm.card.targets:
+        # The target changes with the samples.
         lines += [
             "# in the training loop, on the batch as the model sees it",
             "x, target = augmentation(x, y)",

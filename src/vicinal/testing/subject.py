@@ -50,7 +50,9 @@ class Subject:
     @property
     def on_tensors(self) -> bool:
         """Whether x is one tensor, as in all samples that the library makes."""
-        return isinstance(self.batch().x, Tensor)
+        if self.batches is None:
+            return self.modality != "points"
+        return isinstance(self.batches(7).x, Tensor)
 
     @property
     def one_at_a_time(self) -> bool:
