@@ -24,6 +24,7 @@ SCRIPTS = {
     "draws": "Random numbers",
     "pairing": "Choosing partners",
     "replay": "Replaying a reinforced dataset",
+    "steps": "A training step by method",
     "epoch": "Training",
     "startup": "Starting",
 }
