@@ -23,7 +23,7 @@ PlacedKernel = Callable[[Tensor, Tensor, Tensor], Tensor]
 GREY = (125, 123, 114)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graded:
     """One entry of a bank.
 
@@ -48,6 +48,9 @@ class Graded:
     def number(self) -> int:
         """Its place in `operations.OPERATIONS`; that of the identity if it has its own kernel."""
         return NUMBER["identity" if self.kernel else self.operation or self.name]
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 Bank = Sequence[Graded]
