@@ -24,8 +24,8 @@ class AttentionLabels(Objective):
     that the mixer gave, which is the share of the area. Where the partner is everywhere to the same
     extent, as in mixup, the two are equal. No gradient flows through the weights.
 
-    Source: Chen et al., TransMix: Attend to Mix for Vision Transformers, CVPR 2022, equations 4 to
-    6, and the authors' transmix.py, which has `area_share` at one half, where the paper has 0.
+    Source: Chen et al., TransMix: Attend to Mix for Vision Transformers, CVPR 2022, section 3.2,
+    and the authors' transmix.py, which has `area_share` at one half, where the paper has 0.
 
     Args:
         area_share: how much the share of the area counts beside that of the attention, in [0, 1].
