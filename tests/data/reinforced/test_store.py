@@ -18,8 +18,11 @@ from tests.data.reinforced.ground import images, judge, mixtures, views, write
 import vicinal
 from vicinal.core.errors import InputError
 from vicinal.data.reinforced import ReinforcedStore, Teacher, reinforce, writer
+from vicinal.mixers.paste import CutMix
 from vicinal.policies.randaugment import RandAugment
 from vicinal.transforms.image import operations
+from vicinal.transforms.image.crop import PadCrop
+from vicinal.transforms.sequence import Sequence
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -266,6 +269,11 @@ def test_arguments_out_of_range_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="top_k must be at least 1, got -1"):
         write(tmp_path, top_k=-1)
     assert files(tmp_path) == {}
+
+
+def test_partners_that_nobody_knows_of_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Sequence does not say which partners it mixes in"):
+        write(tmp_path, Sequence([PadCrop(1), CutMix()]))
 
 
 def test_a_record_of_crop_flip_and_randaugment_takes_less_than_eighty_bytes(

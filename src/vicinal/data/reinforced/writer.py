@@ -66,7 +66,7 @@ def reinforce(
         InputError: the folder holds something else.
         TypeError: the augmentation cannot be described, or the samples are no tensor.
         ValueError: an argument is out of range, or the augmentation does not make one sample of
-            each.
+            each, or does not say which partners it needs.
     """
     for least, argument, value in (
         (1, "records", records),
@@ -100,9 +100,7 @@ def reinforce(
         if not path.exists():
             batch = ask(augmentation.probes, networks, data[places.sort().values])
             rows = _records(batch, fitted, teacher, manifest, batch_size=batch_size)
-            tried = prove(
-                augmentation, rows.params, rows.index, shape=manifest.shape, dtype=manifest.dtype
-            )
+            tried = _tried(augmentation, rows, manifest)
             write_shard(path, rows, store=manifest.identity(), proof=tried)
         if on_shard is not None:
             on_shard(number + 1, manifest.shards)
@@ -129,6 +127,18 @@ def _begin(folder: Path, manifest: Manifest) -> None:
         manifest.write(folder)
     for left in folder.glob(".*.parquet.*"):  # of a writer that was killed
         left.unlink(missing_ok=True)
+
+
+def _tried(augmentation: Augmentation, rows: StoredRows, manifest: Manifest) -> list[float]:
+    """The proof that a reader holds against what the params make there."""
+    shape, dtype = manifest.shape, manifest.dtype
+    try:
+        return prove(augmentation, rows.params, rows.index, shape=shape, dtype=dtype)
+    except LookupError as error:
+        raise ValueError(
+            f"{type(augmentation).__name__} does not say which partners it mixes in: "
+            "use WithPartners(mixer, raw)"
+        ) from error
 
 
 def _records(
