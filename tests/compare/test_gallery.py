@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
@@ -72,6 +73,19 @@ def test_the_first_samples_are_of_different_classes() -> None:
 def test_the_baseline_without_crop_and_flip_changes_nothing() -> None:
     shown = gallery("none")
     assert shown["none"] == shown["original"]
+
+
+def test_of_several_versions_each_sample_shows_another_one() -> None:
+    shown = gallery("orbit,none")
+    assert shown["orbit"] == shown["original"]  # flat images look the same, and are their own
+    task = flat_images()
+    ramp = torch.arange(8, dtype=torch.uint8).repeat(30, 3, 8, 1)
+    task = dataclasses.replace(task, x=task.x // 2 + ramp * 16)
+    split = Split(torch.arange(24), torch.arange(24, 30))
+    shown = make_gallery(parse_arms("orbit"), task=task, split=split, recipe=recipe("small-resnet"))
+    for place, (before, after) in enumerate(zip(shown["original"], shown["orbit"], strict=True)):
+        assert np.array_equal(pixels(after), np.rot90(pixels(before), place % 4))
+        assert after.caption == before.caption
 
 
 def test_mixed_labels_are_in_the_caption_with_the_weights_of_the_pixels() -> None:

@@ -57,7 +57,8 @@ def make_gallery(arms: Sequence[Arm], *, task: Task, split: Split, recipe: Recip
                 learner, phase = method.start(setting), method.phases()[0]
                 method.enter(learner, phase, setting.steps)
                 pool = part("train") if phase.streams["train"].pooled else None
-                shown[arm.label] = method.augmented(learner, raw.replace(pool=pool))[0]
+                batch = method.augmented(learner, raw.replace(pool=pool))[0]
+                shown[arm.label] = _one_of_each(batch, raw)
         for label, batch in shown.items():
             if task.modality == "points":
                 gallery[label] = _scenes(batch, task)
@@ -67,6 +68,16 @@ def make_gallery(arms: Sequence[Arm], *, task: Task, split: Split, recipe: Recip
                 _sample(value, batch, place, task, arena) for place, value in enumerate(values)
             ]
     return gallery
+
+
+def _one_of_each(batch: Batch, samples: Batch) -> Batch:
+    """A row for each sample: of several versions of it, another one for every next sample."""
+    if len(batch) <= len(samples):
+        return batch
+    _, sample = samples.partners(batch.index)
+    versions = sample.argsort(stable=True).view(len(samples), -1)
+    place = torch.arange(len(samples), device=versions.device)
+    return batch[versions[place, place % versions.shape[1]]]
 
 
 def _varied(rows: Tensor, task: Task) -> Tensor:
