@@ -47,8 +47,9 @@ def make_gallery(arms: Sequence[Arm], *, task: Task, split: Split, recipe: Recip
         shown: dict[str, Batch] = {"original": still}
 
         def part(name: Part) -> Batch:
-            """Nothing is trained: each part is all of the training rows."""
-            return arena.examples.batch(split.train, epoch=0, labelled=name != "unlabelled")
+            """Nothing is trained: a part is all rows that may be in it."""
+            some = arena.parts.get(name, arena.rows)
+            return arena.examples.batch(some, epoch=0, labelled=name != "unlabelled")
 
         setting = dataclasses.replace(arena.setting, part=part)
         for arm in arms:
