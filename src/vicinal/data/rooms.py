@@ -13,7 +13,7 @@ from vicinal.core.ragged import Ragged
 #: The shapes, by name; those at places 2 i and 2 i + 1 keep company.
 SHAPES = ("sphere", "cube", "cylinder", "box", "cone", "pyramid", "ring", "frame")
 #: Points of a shape, and how far they lie off it.
-POINTS, NOISE = 40, 0.06
+POINTS, NOISE = 24, 0.02
 
 Points = NDArray[np.float64]
 

@@ -28,7 +28,7 @@ class SmallPointNet(nn.Module):
 
     settings: ClassVar[Mapping[str, Range]] = {
         "width": Range(16, 128, default=32, valid="[1, inf)", integer=True),
-        "neighbours": Range(4, 32, default=12, valid="[1, inf)", integer=True),
+        "neighbours": Range(4, 32, default=24, valid="[1, inf)", integer=True),
     }
 
     def __init__(
@@ -37,7 +37,7 @@ class SmallPointNet(nn.Module):
         outputs: int,
         *,
         width: int = 32,
-        neighbours: int = 12,
+        neighbours: int = 24,
     ) -> None:
         super().__init__()
         for name, value in {"width": width, "neighbours": neighbours}.items():
