@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from vicinal.core.ragged import Ragged
 from vicinal.evaluate import METRICS, evaluate, primary_metric
 
 
@@ -15,6 +16,9 @@ def test_each_kind_has_its_metrics_and_all_are_described() -> None:
             "classification", torch.eye(3), torch.tensor([0, 1, 1]), ("a", "b", "c")
         ),
         "regression": evaluate("regression", torch.zeros(3), torch.arange(3.0)),
+        "segmentation": evaluate(
+            "segmentation", torch.eye(3), Ragged.of([torch.tensor([0, 1, 1])]), ("a", "b", "c")
+        ),
     }
     for kind, evaluation in found.items():
         assert primary_metric(kind) in evaluation.metrics  # type: ignore[arg-type]

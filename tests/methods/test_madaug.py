@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from tests.methods.ground import ConvNet, MakeNetwork, images, make_setting, prepare, run, weights
 from torch import Tensor, nn
 
-from vicinal.compare.training import Examples
+from vicinal.compare.plan import Recipe
+from vicinal.compare.training import Examples, train
+from vicinal.compare.trial import Arena, deterministic
 from vicinal.core.method import Learner, Setting
+from vicinal.core.task import Task
+from vicinal.data.splits import Split
 from vicinal.methods.madaug import MADAug
 from vicinal.models.small_vit import SmallViT
 from vicinal.transforms.image.graded import Graded
@@ -102,7 +111,7 @@ def test_every_row_loses_a_square_to_cutout() -> None:
 def test_the_held_out_loss_is_that_after_a_real_step_on_the_mixture() -> None:
     method = MADAug()
     learner, _ = run(method, epochs=1)  # so that there is momentum
-    train, held = (
+    learnt, held = (
         images().batch(torch.arange(12), epoch=3),
         images().batch(torch.arange(12, 24), epoch=0),
     )
@@ -259,3 +268,81 @@ def test_a_frozen_head_does_neither(seed: int) -> None:
     assert masses((IDENTITY, DESTROY), turned=False, **frozen)["destroy"] > 0.4
     found = masses((IDENTITY, DESTROY, QUARTER_TURN), turned=True, **frozen)
     assert found["rot90"] < 0.4
+
+
+# What it does to accuracy.
+
+
+class Uniform(MADAug):
+    """The same recipe with a head that knows nothing: any operation at any magnitude."""
+
+    def __init__(self) -> None:
+        super().__init__(jitter=0.5, policy_rate=0.0, every=10**6)
+
+    def start(self, setting: Setting) -> Learner:
+        learner = super().start(setting)
+        for parameter in learner.networks["policy"].parameters():
+            nn.init.zeros_(parameter)
+        return learner
+
+
+def photographs(path: Path, count: int) -> tuple[Tensor, Tensor]:
+    table = pq.read_table(path).slice(0, count)
+    pictures = [
+        np.asarray(Image.open(io.BytesIO(one["bytes"])).convert("RGB"))
+        for one in table["image"].to_pylist()
+    ]
+    labels = torch.tensor(table["label"].to_pylist())
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous(), labels
+
+
+@pytest.mark.slow
+def test_it_is_above_uniform_choice_and_no_less_even_over_the_classes(shared_data: Path) -> None:
+    # 2,000 images and 90 steps. Means of three seeds: accuracy 34.7 % against 33.3 % of uniform
+    # choice, deviation over the classes 19.3 against 21.2 points. That much is the milder
+    # magnitudes: a frozen head, drawn at random, has 34.9 % and 18.7 points.
+    folder = shared_data / "cifar10"
+    (x, y), (seen_x, seen_y) = (
+        photographs(folder / f"{part}.parquet", 2000) for part in ("train", "test")
+    )
+    task = Task(
+        "photographs",
+        "image",
+        "classification",
+        torch.cat([x, seen_x]),
+        torch.cat([y, seen_y]),
+        classes=tuple("abcdefghij"),
+    )
+    split = Split(torch.arange(2000), torch.arange(2000, 4000))
+    recipe = Recipe(
+        model="small-resnet:width=8",
+        model_fingerprint="",
+        epochs=6,
+        batch_size=128,
+        optimiser="sgd",
+        learning_rate=0.1,
+        weight_decay=5e-4,
+        crop=4,
+        flip=True,
+        folds=None,
+        holdout=0.2,
+        labels_per_class=None,
+        device="cpu",
+        precision="32-true",
+        threads=1,
+    )
+    accuracy, spread = (dict.fromkeys((MADAug, Uniform), 0.0) for _ in range(2))
+    for seed in range(3):
+        for arm in (MADAug, Uniform):
+            arena = Arena(task, split, recipe, seed=seed)
+            with deterministic(seed, 1):
+                learner, _ = train(
+                    arm(), arena.setting, arena.examples, rows=split.train, batch_size=128, epochs=6
+                )
+                output = arena.predict(arm(), learner, split.test)
+            hit = (output.argmax(dim=1) == seen_y).float()
+            by_class = torch.stack([hit[seen_y == label].mean() for label in range(10)])
+            accuracy[arm] += hit.mean().item() / 3
+            spread[arm] += by_class.std().item() / 3
+    assert accuracy[MADAug] > accuracy[Uniform] > 0.25
+    assert spread[MADAug] <= spread[Uniform]

@@ -46,7 +46,7 @@ def look_ahead(
 
     Learning rate, weight decay, momentum and other state are the optimiser's at this moment.
     Gradients flow from the result's outputs through the step to all that the loss was made from,
-    which takes second derivatives: three to four times the work of an ordinary step.
+    which takes second derivatives: four to six times the work of an ordinary step.
 
         ahead = look_ahead(model, lambda f: target.loss(f(policy(x))), optimiser=optimiser)
         held_out.target.loss(ahead(held_out.x)).backward()  # the gradient of the policy

@@ -52,7 +52,7 @@ class RandAugment(Transform):
     image's side is covered.
 
     Args:
-        num_ops: operations an image, >= 0; they are drawn with replacement.
+        num_ops: operations an image, from 0 to 100; they are drawn with replacement.
         magnitude: strength of all operations, a whole number from 0 to num_bins - 1. At 0 only
             solarize (of the value 255), auto_contrast and equalize change anything. Of `uda` it is
             the highest strength, from 1 to 10; strengths are uniform from 1 to there.
@@ -79,7 +79,7 @@ class RandAugment(Transform):
         ),
         parameters={
             "num_ops": Range(
-                1, 4, default=2, valid="[0, inf)", integer=True, meaning="operations an image"
+                1, 4, default=2, valid="[0, 100]", integer=True, meaning="operations an image"
             ),
             "magnitude": Range(
                 0,
