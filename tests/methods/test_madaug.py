@@ -115,18 +115,18 @@ def test_the_held_out_loss_is_that_after_a_real_step_on_the_mixture() -> None:
         images().batch(torch.arange(12), epoch=3),
         images().batch(torch.arange(12, 24), epoch=0),
     )
-    outer = method.explore(learner, train, held)
+    outer = method.explore(learner, learnt, held)
 
     with learner.evaluating(), torch.no_grad():
         policy = method.policy(learner)
-        seen = method.described(learner, train)
+        seen = method.described(learner, learnt)
         params = policy.sample_all(seen, learner.draws(seen).within("explore"))
         mixed = policy.relaxed(seen, params, prepare=learner.setting.prepare)
     model = copy.deepcopy(learner.model).eval()
     groups = copy.deepcopy(learner.optimisers["model"].state_dict())
     optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
     optimiser.load_state_dict(groups)
-    train.target.smooth(0.1).loss(model(mixed.x)).backward()
+    learnt.target.smooth(0.1).loss(model(mixed.x)).backward()
     optimiser.step()
     with torch.no_grad():
         expected = held.target.loss(model(learner.setting.prepare(held.tensor)))
@@ -236,10 +236,10 @@ def masses(
     method = MADAug(1, bank=bank, policy_rate=rate, cutout=0)
     learner = method.start(setting(lr=0.5, seed=seed))
     for step in range(steps):
-        train = torch.arange(12) + 12 * step % 120
+        rows = torch.arange(12) + 12 * step % 120
         learner.update(
             policy=method.explore(
-                learner, known.batch(train, epoch=step), known.batch(train + 120, epoch=step)
+                learner, known.batch(rows, epoch=step), known.batch(rows + 120, epoch=step)
             )
         )
     return policy_masses(method, learner, known)
