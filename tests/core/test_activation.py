@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vicinal import Batch, ClassTarget, RegressionTarget
-from vicinal.core.activation import ClassActivation, LastFeatureMap, classifier_of
+from vicinal.core.activation import ClassActivation, LastFeatureMap
+from vicinal.core.classifier import classifier_of
 from vicinal.core.probe import Probe, ask, listening
 from vicinal.models.mlp import MLP
 from vicinal.models.small_resnet import SmallResNet
@@ -155,7 +156,7 @@ def test_wrong_names_are_refused_before_training(probe: Probe, message: str) -> 
     ("model", "message"),
     [
         (MLP((3, 24, 16), CLASSES), "a feature map needs a convolutional network"),
-        (nn.Sequential(nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1)), "ends in a linear classifier"),
+        (nn.Sequential(nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1)), "does not end in a linear classifier"),
     ],
 )
 def test_models_that_cannot_answer_are_refused_before_training(

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.core.batch import Batch
+from vicinal.core.classifier import classifier_of
 from vicinal.core.probe import ask, listening
 from vicinal.models.build import build_model
-from vicinal.models.layers import classifier_layer
-from vicinal.models.penultimate import Penultimate, classifier
+from vicinal.models.penultimate import Penultimate
 
 SHAPE = (3, 32, 32)
 CLASSIFIERS = {
@@ -31,13 +31,13 @@ def some() -> Batch:
 @pytest.mark.parametrize(("name", "layer"), CLASSIFIERS.items())
 def test_the_classifier_makes_the_output_of_the_features(name: str, layer: str) -> None:
     model = build_model(name, input_shape=SHAPE, outputs=4, seed=0)
-    assert classifier_layer(model) == layer
+    assert classifier_of(model) is model.get_submodule(layer)
     probe = Penultimate()
     features = ask([probe], {"model": model}, some()).evidence[probe]
     model.eval()
     with torch.no_grad():
-        torch.testing.assert_close(classifier(model)(features), model(some().x))
-    assert features.shape == (3, classifier(model).in_features)
+        torch.testing.assert_close(classifier_of(model)(features), model(some().x))
+    assert features.shape == (3, classifier_of(model).in_features)
     assert not features.requires_grad
 
 
@@ -46,13 +46,13 @@ def test_it_can_be_heard_in_the_pass_that_trains() -> None:
     probe = Penultimate(when="during")
     with listening([probe], {"model": model}) as heard:
         output = model(some().x)
-    torch.testing.assert_close(classifier(model)(heard[probe]), output)
+    torch.testing.assert_close(classifier_of(model)(heard[probe]), output)
     assert heard[probe].requires_grad
 
 
 def test_a_model_inside_another_is_found() -> None:
     inner = build_model("resnet18", input_shape=SHAPE, outputs=4, seed=0)
-    assert classifier_layer(nn.Sequential(nn.Identity(), inner)) == "1.fc"
+    assert classifier_of(nn.Sequential(nn.Identity(), inner)) is inner.fc
 
 
 class Convolutional(nn.Module):
@@ -65,6 +65,5 @@ class Convolutional(nn.Module):
 
 
 def test_a_model_without_a_linear_classifier_is_refused() -> None:
-    assert classifier_layer(Convolutional()) is None
-    with pytest.raises(ValueError, match="no linear classifier"):
+    with pytest.raises(ValueError, match="does not end in a linear classifier"):
         Penultimate().require(Convolutional())

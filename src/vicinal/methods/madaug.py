@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Range
+from vicinal.core.classifier import classifier_of
 from vicinal.core.lookahead import differentiable_rule, look_ahead
 from vicinal.core.method import Learner, Phase, Setting, Stream
 from vicinal.core.probe import ask
 from vicinal.data.curricula import TanhRamp
 from vicinal.methods.supervised import Supervised
-from vicinal.models.penultimate import classifier
 from vicinal.objectives.smoothing import SmoothedLoss
 from vicinal.policies.model_adaptive import ModelAdaptive
 from vicinal.transforms.image.cutout import Cutout
@@ -113,9 +113,10 @@ class MADAug(Supervised):
             "import torch\n"
             "import vicinal\n"
             "from vicinal.core.lookahead import look_ahead\n"
-            "from vicinal.models.penultimate import Penultimate, classifier\n"
+            "from vicinal.core.classifier import classifier_of\n"
+            "from vicinal.models.penultimate import Penultimate\n"
             "\n"
-            "features = classifier(model).in_features\n"
+            "features = classifier_of(model).in_features\n"
             "head = torch.nn.Linear(features, 2 * 17)\n"
             "policy = vicinal.ModelAdaptive({num_ops}, {temperature}, jitter={jitter}, head=head)\n"
             "optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)\n"
@@ -177,7 +178,7 @@ class MADAug(Supervised):
 
     def start(self, setting: Setting) -> Learner:
         learner = super().start(setting)
-        features = classifier(learner.model).in_features
+        features = classifier_of(learner.model).in_features
         differentiable_rule(learner.optimisers["model"])
         with setting.seeded("policy"):
             head = nn.Linear(features, 2 * len(self.untrained.bank)).to(setting.launcher.device)

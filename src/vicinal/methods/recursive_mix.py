@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from vicinal.core.activation import LastFeatureMap, classifier_of
+from vicinal.core.activation import LastFeatureMap
 from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Paper, Range, Result
+from vicinal.core.classifier import classifier_of
 from vicinal.core.method import Learner, Setting
 from vicinal.core.params import Params
 from vicinal.core.probe import listening

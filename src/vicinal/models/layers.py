@@ -64,24 +64,6 @@ def suggested_layers(model: nn.Module) -> tuple[str, ...]:
     return _children(model)
 
 
-def classifier_layer(model: nn.Module) -> str | None:
-    """The name of the linear layer that gives a model's output, or None if there is none.
-
-    timm's models say themselves which it is; in others it is the last linear layer.
-
-    Args:
-        model: bare or wrapped.
-    """
-    names = {module: name for name, module in model.named_modules()}
-    for module in names:
-        # Asked in this way, wrappers do not pass on the method of what they wrap.
-        if hasattr(type(module), "get_classifier"):
-            told: Any = module.get_classifier()
-            return names.get(told) if isinstance(told, nn.Linear) else None
-    linear = [name for module, name in names.items() if isinstance(module, nn.Linear)]
-    return linear[-1] if linear else None
-
-
 def is_mixable(outputs: list[Any]) -> bool:
     """Whether a layer that returned these values ran once and gave a row for each sample."""
     if len(outputs) != 1 or not isinstance(outputs[0], Tensor):

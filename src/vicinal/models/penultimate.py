@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.core.batch import Batch
+from vicinal.core.classifier import classifier_of
 from vicinal.core.probe import Probe
-from vicinal.models.layers import classifier_layer
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Penultimate(Probe):
     """What goes into a model's classifier: its features of each sample."""
 
     def require(self, model: nn.Module) -> None:
-        classifier(model)
+        classifier_of(model)
 
     def answer(self, model: nn.Module, batch: Batch) -> Tensor:
         """Returns (B, D)."""
@@ -39,13 +39,4 @@ class Penultimate(Probe):
         def hear(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
             heard[self] = inputs[0]
 
-        return [classifier(model).register_forward_pre_hook(hear)]
-
-
-def classifier(model: nn.Module) -> nn.Linear:
-    """The linear layer that gives a model's output. Raises ValueError if there is none."""
-    name = classifier_layer(model)
-    layer = None if name is None else model.get_submodule(name)
-    if not isinstance(layer, nn.Linear):
-        raise ValueError("the model has no linear classifier whose features could be read")
-    return layer
+        return [classifier_of(model).register_forward_pre_hook(hear)]
