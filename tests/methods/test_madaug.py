@@ -209,7 +209,7 @@ class NoLinear(nn.Module):
 
 
 def test_a_model_without_a_classifier_is_refused() -> None:
-    with pytest.raises(ValueError, match="no linear classifier"):
+    with pytest.raises(ValueError, match="linear classifier"):
         MADAug().start(make_setting(5, network=NoLinear))
 
 

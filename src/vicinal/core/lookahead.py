@@ -61,8 +61,6 @@ def look_ahead(
         ValueError: the optimiser is of another kind.
     """
     rule = differentiable_rule(optimiser)
-    # Fabric hands out a wrapper, whose state is not renewed when the optimiser loads its own.
-    optimiser = getattr(optimiser, "optimizer", optimiser)
     groups = {one: group for group in optimiser.param_groups for one in group["params"]}
     moved = {
         name: one for name, one in model.named_parameters() if one in groups and one.requires_grad
