@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Sequence
 
 import pytest
 from typer.testing import CliRunner
 
 import vicinal
 from vicinal import cli
-from vicinal.catalogue import select
+from vicinal.catalogue import as_table, select
 from vicinal.core import registry
+from vicinal.core.card import Card
 
 
 def listed(*flags: str) -> list[dict[str, object]]:
@@ -82,3 +85,17 @@ def test_components_are_found_by_their_class_names() -> None:
     assert "CutMix" in dir(vicinal)
     with pytest.raises(AttributeError, match="NoSuchThing"):
         _ = vicinal.NoSuchThing
+
+
+def test_a_table_of_a_few_shows_their_parameters() -> None:
+    from rich.console import Console
+
+    def shown(cards: Sequence[Card]) -> str:
+        console = Console(width=140, record=True, file=io.StringIO())
+        console.print(as_table(cards))
+        return console.export_text()
+
+    assert "alpha=1.0 in (0, inf)" in shown(select(search="cutmix", kind="mixer"))
+    everything = shown(select())
+    assert "in (0, inf)" not in everything
+    assert "--format json" in everything

@@ -14,9 +14,10 @@ from vicinal.core.errors import InputError, nearest
 if TYPE_CHECKING:
     from rich.table import Table
 
-
 #: Of data that can be compared on; components for any data suit them too.
-MODALITIES = {"image", "tabular"}
+MODALITIES = {"image", "points", "tabular"}
+#: Cards up to which a table shows parameters.
+FEW = 3
 
 
 def select(
@@ -83,23 +84,32 @@ def _facts(card: Card) -> dict[str, Any]:
 
 
 def as_table(cards: Sequence[Card]) -> Table:
-    """The cards for a terminal."""
+    """The cards for a terminal; those of a few with their parameters."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(pad_edge=False)
-    for heading in ("name", "kind", "works on", "what it does", "parameters", "source"):
-        table.add_column(heading, no_wrap=heading in ("name", "kind"))
+    few = len(cards) <= FEW
+    caption = None if few else "parameters: name one of them, or --format json"
+    table = Table(pad_edge=False, caption=caption)
+    headings = ["name", "kind", "works on", "what it does", "source"]
+    if few:
+        headings.insert(4, "parameters")
+    for heading in headings:
+        width = 16 if heading == "works on" else None
+        table.add_column(heading, no_wrap=heading in ("name", "kind"), max_width=width)
     for card in cards:
         paper = card.paper
-        table.add_row(
+        cells = [
             Text(card.name, style="bold"),
             card.kind,
             ", ".join(card.modality),
             Text(card.summary),
-            Text("\n".join(_parameter(name, one) for name, one in card.parameters.items())),
             "" if paper is None else f"{paper.venue} {paper.year}",
-        )
+        ]
+        if few:
+            told = (_parameter(name, one) for name, one in card.parameters.items())
+            cells.insert(4, Text("\n".join(told)))
+        table.add_row(*cells)
     return table
 
 
