@@ -74,6 +74,10 @@ def compare(
         float | None,
         typer.Option(help="Share held out where the data bring no test part (default 0.2)."),
     ] = None,
+    controls: Annotated[
+        bool | None,
+        typer.Option("--controls", help="With the arms that would unmask each method."),
+    ] = None,
     labels_per_class: Annotated[
         int | None,
         typer.Option(

@@ -9,7 +9,7 @@ from vicinal.core import registry
 from vicinal.core.card import Options, Range
 from vicinal.core.errors import InputError
 from vicinal.core.task import Task
-from vicinal.methods.arms import KINDS, Arm, fitting_arms, parse_arm, parse_arms
+from vicinal.methods.arms import KINDS, Arm, fitting_arms, parse_arm, parse_arms, with_controls
 from vicinal.methods.augmix import AugMixConsistency
 from vicinal.methods.plain import Bare, Plain
 from vicinal.methods.supervised import Supervised
@@ -210,3 +210,19 @@ def test_a_default_that_is_typed_asks_for_the_same(name: str) -> None:
     assert spelled.label == plain.label
     assert repr(sorted(spelled.settings().items())) == repr(sorted(plain.settings().items()))
     assert spelled.settings().keys() == plain.card.parameters.keys()
+
+
+@pytest.mark.parametrize("component", NAMED, ids=lambda one: one.__name__)
+def test_controls_are_arms_of_their_own_for_the_same_data(component: type) -> None:
+    for spec in component.card.controls:
+        control = parse_arm(spec)
+        assert control.label != component.card.name
+        own = set(component.card.modality)
+        assert own <= set(control.card.modality) or "any" in control.card.modality
+
+
+def test_controls_come_once_and_after_the_arms_they_unmask() -> None:
+    arms = with_controls(parse_arms("none,mixup,uda,c_mixup,transmix"))
+    labels = [arm.label for arm in arms]
+    assert labels[:5] == ["none", "mixup", "uda", "c_mixup", "transmix"]
+    assert labels[5:] == ["uda:weight=0", "transmix:area_share=1"]

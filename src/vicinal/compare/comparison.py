@@ -26,7 +26,7 @@ from vicinal.compare.usage import Usage, usage
 from vicinal.core.errors import InputError
 from vicinal.core.task import Task
 from vicinal.data.splits import Split
-from vicinal.methods.arms import Arm, fitting_arms, parse_arm, parse_arms
+from vicinal.methods.arms import Arm, fitting_arms, parse_arm, parse_arms, with_controls
 
 BASELINE = "none"
 #: Arms of a comparison that names none: as far as they fit the data.
@@ -100,6 +100,8 @@ def prepare(request: Request, *, command: str) -> Comparison:
     arms = parse_arms(USUAL if request.methods is None else request.methods)
     if all(arm.label != BASELINE for arm in arms):
         arms = [parse_arm(BASELINE), *arms]
+    if request.controls:
+        arms = with_controls(arms)
     arms.sort(key=lambda arm: arm.label != BASELINE)  # stable: the baseline comes first
     task = read_task(
         request.data,

@@ -26,6 +26,7 @@ class Request:
     seeds: trials of each arm on each split. first_seed: the lowest of them.
     folds: of cross-validation. holdout: share held out where neither folds nor a test part are
         there; 0.2 by default.
+    controls: compare with the arms, too, that the methods' cards name to unmask them.
     labels_per_class: training rows of each class whose labels are known; the other rows are
         unlabelled.
     out: folder of the results. store: database URL.
@@ -44,6 +45,7 @@ class Request:
     folds: int | None = None
     holdout: float | None = None
     labels_per_class: int | None = None
+    controls: bool = False
     model: str | None = None
     epochs: int | None = None
     batch_size: int | None = None

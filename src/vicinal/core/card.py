@@ -168,6 +168,8 @@ class Card:
     stage: the inputs it is meant for: `raw` as the dataset has them (uint8 images), or `prepared`
         for the model (standardised floats).
     shapes: of a sample that it takes, by modality, where it does not take any: square images, say.
+    controls: arms that would unmask it, as typed on the command line: with them it shares all but
+        its idea, so that it has to do better than they do, not only than nothing.
     """
 
     name: str
@@ -193,6 +195,7 @@ class Card:
     compiles: bool = False
     stage: Literal["raw", "prepared"] = "raw"
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    controls: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):

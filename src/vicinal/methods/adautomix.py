@@ -142,6 +142,7 @@ class AdAutoMix(MaskTraining):
             "queries and keys are rectified, as released; the paper does not say so",
             "no batch normalisation in the generator, which theirs has on ImageNet",
         ),
+        controls=("k_way_mixup",),
         example=(
             "import vicinal\n"
             "from vicinal.mixers.attention_mask import AttentionMask\n"

@@ -137,6 +137,16 @@ def _short(value: Any) -> str:
     return str(int(value)) if whole else str(value)
 
 
+def with_controls(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms, and after them those that their cards name to unmask them."""
+    found = {arm.label: arm for arm in arms}
+    for arm in arms:
+        for spec in arm.card.controls:
+            control = parse_arm(spec)
+            found.setdefault(control.label, control)
+    return list(found.values())
+
+
 def fitting_arms(arms: Sequence[Arm], task: Task) -> tuple[list[Arm], dict[str, str]]:
     """The arms that can be trained on a task, and why the others cannot, by label."""
     reasons = {arm.label: arm.unfit(task) for arm in arms}

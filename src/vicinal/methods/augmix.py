@@ -54,6 +54,7 @@ class AugMixConsistency(Supervised):
         targets=("classes", "soft"),
         result=AugMix.card.result,
         differs=AugMix.card.differs,
+        controls=("augmix:consistency=0",),
         example=(
             "import torch\n"
             "import vicinal\n"

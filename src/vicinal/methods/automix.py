@@ -125,6 +125,7 @@ class AutoMix(MaskTraining):
             "the weight of the mask's loss stays, as in their CIFAR recipe; on ImageNet it decays",
             "the generator has the optimiser and schedule of the model",
         ),
+        controls=("mixup",),
         example=(
             "import vicinal\n"
             "from vicinal.mixers.attention_mask import AttentionMask\n"

@@ -72,6 +72,7 @@ class FixMatch(TwoViews):
             "the average forgets its beginning while it is young, (1 + t) / (10 + t)",
             "labelled rows are not among the unlabelled ones, unless there are no others",
         ),
+        controls=("fixmatch:weight=0",),
         example=(
             "import torch\n"
             "import vicinal\n"

@@ -109,6 +109,7 @@ class MADAug(Supervised):
             "training: a sixth are the paper's 40 of 240 epochs",
             "held-out batches are as large as training batches, where the authors' have 16 or 32",
         ),
+        controls=("madaug:policy_rate=0",),
         example=(
             "import torch\n"
             "import vicinal\n"

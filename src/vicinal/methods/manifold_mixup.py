@@ -71,6 +71,7 @@ class ManifoldMixup(Supervised):
             "the layers are the input and all that the model offers for mixing, where OpenMixup "
             "has the input and the first two stages of a ResNet",
         ),
+        controls=("mixup",),
         example=(
             "import random\n"
             "import vicinal\n"

@@ -94,6 +94,7 @@ class RankMixup(Supervised):
             "mixing features after the last stage, an option of the authors' code that its "
             "configurations leave out, is not there",
         ),
+        controls=("mixup",),
         example=(
             "import torch\n"
             "import vicinal\n"

@@ -99,6 +99,7 @@ class RecursiveMix(Supervised):
             "features are read inside of the box; the authors' code exchanges rows and columns "
             "there, and reads its mirror image along the diagonal",
         ),
+        controls=("cutmix",),
         example=(
             "import vicinal\n"
             "from vicinal.mixers.history import PasteHistory\n"

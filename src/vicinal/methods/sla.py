@@ -87,6 +87,7 @@ class SLA(Supervised):
             "two heads are one linear layer as wide as both, so that any model has them: the last "
             "layer of the model must be linear",
         ),
+        controls=("orbit",),
         example=(
             "import vicinal\n"
             "\n"

@@ -88,6 +88,7 @@ class TransMix(Supervised):
             "partners are a random permutation of the batch, where the authors' code reverses it",
             "a batch may be odd",
         ),
+        controls=("transmix:area_share=1",),
         example=(
             "import timm\n"
             "import vicinal\n"

@@ -99,6 +99,7 @@ class UDA(TwoViews):
             "the learning rate follows the schedule of all arms, not cos(7 pi t / 16 T)",
             "labelled rows are not among the unlabelled ones, unless there are no others",
         ),
+        controls=("uda:weight=0",),
         example=(
             "import torch\n"
             "import vicinal\n"

@@ -91,6 +91,7 @@ class CMixup(Mixup):
             "partners from the batch are of the batch alone, where the authors' code doubles it",
             "a label just at the bandwidth is inside of tophat, where the authors' code has it out",
         ),
+        controls=("mixup",),
         example=(
             "data = vicinal.Batch.of(x, vicinal.RegressionTarget(y.float()))  # all training rows\n"
             "mix = vicinal.CMixup().fit(data)\n"

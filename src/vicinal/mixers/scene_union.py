@@ -92,6 +92,7 @@ class SceneUnion(Mixer):
             baseline=72.4,
             value=73.6,
         ),
+        controls=("mix3d:placement=far",),
         example="x, target = vicinal.SceneUnion()(x, target); loss = target.loss(model(x))",
         stage="prepared",
     )

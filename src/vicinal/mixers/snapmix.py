@@ -123,6 +123,7 @@ class SnapMix(Mixer):
             "an even map gives both labels the area of their own box, where the authors' code "
             "falls back on the area of the own box for both",
         ),
+        controls=("cutmix",),
         example=(
             "from vicinal.core.probe import ask\n"
             "\n"
