@@ -254,8 +254,9 @@ def report(
 def _report(run: str, store: str | None) -> None:
     from pathlib import Path
 
-    from vicinal.compare.comparison import REPORT, check_folder, read_outcome, save_report
+    from vicinal.compare.comparison import REPORT, read_outcome, save_report
     from vicinal.compare.display import show_outcome
+    from vicinal.compare.refusals import check_folder
     from vicinal.compare.store import Store
     from vicinal.core.errors import InputError
 

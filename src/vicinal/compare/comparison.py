@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import platform
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
+from vicinal.compare.description import describe_settings, describe_task, environment
 from vicinal.compare.execute import Ground, execute
 from vicinal.compare.gallery import make_gallery
 from vicinal.compare.plan import Recipe, code_fingerprint, trial_key
 from vicinal.compare.records import Gallery, RunRecord, TrialRecord
-from vicinal.compare.request import Request, asked, flag
+from vicinal.compare.refusals import (
+    check_folder,
+    choose_device,
+    labelled_rows,
+    refuse_idle,
+    refuse_lonely,
+    refuse_other_data,
+)
+from vicinal.compare.rehearsal import rehearse
+from vicinal.compare.request import Request, asked
 from vicinal.compare.statistics import Verdict, judge
 from vicinal.compare.store import Store
-from vicinal.compare.training import train
-from vicinal.compare.trial import Arena, Trial, deterministic
+from vicinal.compare.trial import Trial
 from vicinal.compare.usage import Usage, usage
 from vicinal.core.errors import InputError
-from vicinal.core.task import Task
-from vicinal.data.splits import Split
-from vicinal.methods.arms import Arm, fitting_arms, parse_arm, parse_arms, with_controls
+from vicinal.methods.arms import BASELINE, Arm, fitting_arms, parse_arm, parse_arms, with_controls
 
-BASELINE = "none"
 #: Arms of a comparison that names none: as far as they fit the data.
 USUAL = "none,mixup,cutmix,manifold_mixup,cutout,randaugment,trivialaugment,augmix,label_smoothing"
 REPORT = "report.html"
@@ -45,10 +46,6 @@ CHOSEN = (
     "crop",
     "flip",
 )
-#: Below this the results of a run may not fit.
-FREE_BYTES = 64 << 20
-#: Rows of the one step that every arm takes before training.
-REHEARSED_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -112,12 +109,12 @@ def prepare(request: Request, *, command: str) -> Comparison:
         kind=request.kind,
     )
     arms, left_out = fitting_arms(arms, task)
-    _refuse_lonely(arms, left_out)
-    _refuse_idle(request, task)
+    refuse_lonely(arms, left_out)
+    refuse_idle(request, task)
     holdout = HOLDOUT if request.holdout is None else request.holdout
     parts = splits(task, folds=request.folds, holdout=holdout)
     given = {name: getattr(request, name) for name in CHOSEN}
-    labelled = _labelled(request, task, parts)
+    labelled = labelled_rows(request, task, parts)
     choices = choose(task, labelled or len(parts[0].train), **given)
     device = choose_device(request.device)
     threads = request.threads or max(1, (os.cpu_count() or 1) // request.workers)
@@ -136,10 +133,10 @@ def prepare(request: Request, *, command: str) -> Comparison:
     place = request.store if request.store is not None else out
     check_folder(out)
     with Store(place) as store:
-        _refuse_mixing(store, task, request)
-    arms, refused = _rehearse(ground, arms)
+        refuse_other_data(store, task, request)
+    arms, refused = rehearse(ground, arms)
     left_out |= refused
-    _refuse_lonely(arms, left_out)
+    refuse_lonely(arms, left_out)
     trials = _trials(request, ground, arms)
     run = RunRecord(
         name=task.name,
@@ -147,7 +144,7 @@ def prepare(request: Request, *, command: str) -> Comparison:
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         task=describe_task(task, ground)
         | {"source": request.data, "target": request.target, "asked": asked(request)},
-        settings=_settings(request, recipe),
+        settings=describe_settings(request, recipe),
         reasons=choices.reasons,
         methods=[arm.label for arm in arms],
         left_out=left_out,
@@ -155,61 +152,6 @@ def prepare(request: Request, *, command: str) -> Comparison:
         overlap=len(parts[0].test) / len(parts[0].train) if len(parts) > 1 else 0.0,
     )
     return Comparison(request, run, ground, arms, trials, out, place)
-
-
-def _refuse_mixing(store: Store, task: Task, request: Request) -> None:
-    """Refuse other data of the same name: its run and report would be written over."""
-    if task.name not in store.run_names():
-        return
-    before = store.last_run(task.name)[0].task
-    source, fingerprint = before["source"], before["fingerprint"]
-    if fingerprint != task.fingerprint and Path(source).resolve() != Path(request.data).resolve():
-        raise InputError(
-            f"{store.place} holds the results of other data called {task.name} ({source}): "
-            f"choose another {'--out' if request.store is None else '--store'}"
-        )
-
-
-def _refuse_idle(request: Request, task: Task) -> None:
-    """Refuse what was asked for and would change nothing."""
-    if task.modality != "image":
-        for name in ("crop", "flip"):
-            if getattr(request, name) is not None:
-                raise InputError(f"{flag(name)} does not apply to {task.name}: it holds no images")
-    elif request.crop is not None and request.crop >= min(task.x.shape[-2:]):
-        raise InputError(
-            f"--crop must be below the side of {min(task.x.shape[-2:])} pixels, got {request.crop}"
-        )
-    if request.holdout is not None:
-        if request.folds is not None:
-            raise InputError("--holdout does not apply with --folds: leave one of them out")
-        if task.test_rows is not None:
-            raise InputError(
-                f"--holdout does not apply to {task.name}: it brings a test part of its own"
-            )
-
-
-def _labelled(request: Request, task: Task, parts: Sequence[Split]) -> int | None:
-    """How many training rows keep their labels, or None if all do."""
-    count = request.labels_per_class
-    if count is None:
-        return None
-    if task.kind == "regression":
-        raise InputError(f"--labels-per-class does not apply to {task.name}: it has no classes")
-    for part in parts:
-        sizes = task.y[part.train].bincount(minlength=len(task.classes))
-        fewest = int(sizes.argmin())
-        if sizes[fewest] < count:
-            raise InputError(
-                f"--labels-per-class {count}: class {task.classes[fewest]} has "
-                f"{int(sizes[fewest])} training rows; give at most that many"
-            )
-        if len(part.train) == count * len(task.classes):
-            raise InputError(
-                f"--labels-per-class {count} leaves no row of {task.name} without a label: "
-                "give fewer, or leave it out"
-            )
-    return count * len(task.classes)
 
 
 def _trials(request: Request, ground: Ground, arms: Sequence[Arm]) -> list[Trial]:
@@ -238,51 +180,6 @@ def _trials(request: Request, ground: Ground, arms: Sequence[Arm]) -> list[Trial
         for fold in range(len(ground.splits))
         for arm in arms
     ]
-
-
-def _refuse_lonely(arms: Sequence[Arm], left_out: Mapping[str, str]) -> None:
-    if left_out and len(arms) < 2:
-        named = "; ".join(f"{label}: {reason}" for label, reason in left_out.items())
-        raise InputError(f"no method is left to compare with {BASELINE}: {named}")
-
-
-def _rehearse(ground: Ground, arms: Sequence[Arm]) -> tuple[list[Arm], dict[str, str]]:
-    """Let every arm take one step, so that what cannot be trained is found out now.
-
-    Returns:
-        The arms that can be trained, and why methods refused the model or the task, by label.
-
-    Raises:
-        InputError: the baseline cannot be trained, or an arm breaks down.
-    """
-    split = ground.splits[0]
-    fit: list[Arm] = []
-    left_out: dict[str, str] = {}
-    with deterministic(0, ground.recipe.threads):
-        arena = Arena(ground.task, split, ground.recipe, seed=0)
-        setting = dataclasses.replace(arena.setting, steps=1)
-        size = min(arena.batch_size, REHEARSED_ROWS)
-        for arm in arms:
-            try:
-                train(
-                    arm.method(),
-                    setting,
-                    arena.examples,
-                    rows=arena.rows,
-                    parts=arena.parts,
-                    batch_size=size,
-                    epochs=1,
-                )
-                fit.append(arm)
-            except InputError:
-                raise
-            except (ValueError, TypeError, RuntimeError) as error:
-                line = " ".join(str(error).split())
-                if isinstance(error, ValueError) and arm.label != BASELINE:
-                    left_out[arm.label] = f"with {ground.recipe.model}: {line}"
-                    continue
-                raise InputError(f"{arm.label} with {ground.recipe.model}: {line}") from None
-    return fit, left_out
 
 
 def run_comparison(
@@ -399,98 +296,3 @@ def save_report(path: Path, outcome: Outcome, gallery: Gallery) -> None:
         gallery=gallery,
         usage=outcome.usage,
     )
-
-
-def choose_device(device: str) -> str:
-    """The device by name. Raises InputError if it is not there."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: no CUDA device is there; use --device cpu")
-    return device
-
-
-def check_folder(out: Path) -> None:
-    """Make the folder of the results, and see that it can be written and has room.
-
-    Raises:
-        InputError: it cannot, or has not.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-        free = shutil.disk_usage(out).free
-    except OSError as error:
-        raise InputError(
-            f"--out {out} cannot be written ({error.strerror or error}): choose another folder"
-        ) from None
-    if free < FREE_BYTES:
-        raise InputError(
-            f"--out {out} has {free >> 20} MB left on its disk, {FREE_BYTES >> 20} MB are needed: "
-            "make room or choose another folder"
-        )
-
-
-def describe_task(task: Task, ground: Ground) -> dict[str, Any]:
-    """What the record of a run says of its data."""
-    return {
-        "modality": task.modality,
-        "kind": task.kind,
-        "classes": list(task.classes),
-        "rows": len(task),
-        "shape": list(task.sample_shape),
-        "training": len(ground.splits[0].train),
-        "held_out": len(ground.splits[0].test),
-        "splits": len(ground.splits),
-        "notes": [*task.notes, *_unused(task, ground), *_hidden(ground)],
-        "fingerprint": task.fingerprint,
-    }
-
-
-def _unused(task: Task, ground: Ground) -> list[str]:
-    if task.test_rows is None or ground.recipe.folds is None:
-        return []
-    return [f"the test part of {len(task.test_rows):,} rows is not used: folds are of the others"]
-
-
-def _hidden(ground: Ground) -> list[str]:
-    """What there is to say of labels that are hidden."""
-    count = ground.recipe.labels_per_class
-    if count is None:
-        return []
-    rows, known = len(ground.splits[0].train), count * len(ground.task.classes)
-    return [
-        f"the labels of {known:,} training rows are known, {count} of each class, drawn for each "
-        f"seed: epochs and steps are counted on them, for every arm alike; the other "
-        f"{rows - known:,} rows come without labels, to arms that learn from such rows"
-    ]
-
-
-def _settings(request: Request, recipe: Recipe) -> dict[str, Any]:
-    settings = recipe.settings()
-    settings.pop("model_fingerprint")
-    return settings | {
-        "seeds": request.seeds,
-        "first_seed": request.first_seed,
-        "workers": request.workers,
-    }
-
-
-def environment(recipe: Recipe) -> dict[str, str]:
-    """Versions and machine."""
-    from importlib import metadata
-
-    import torch
-
-    packages = ("vicinal", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "datasets")
-    found = {name: metadata.version(name) for name in packages}
-    if recipe.device == "cuda":
-        found["device"] = torch.cuda.get_device_name()
-    return found | {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": str(os.cpu_count()),
-    }

@@ -13,6 +13,8 @@ from vicinal.core.method import Method
 from vicinal.core.task import Task
 from vicinal.methods.supervised import Supervised
 
+#: The arm that all others are held against.
+BASELINE = "none"
 #: What a name on the command line may mean, the first that fits.
 KINDS = ("method", "mixer", "policy", "transform")
 #: The kind of target that a kind of task has.
