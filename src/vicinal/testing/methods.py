@@ -254,7 +254,7 @@ CHECKS: dict[str, Callable[[Method, Ground], None]] = {
 
 
 class _Idle(Method):
-    """Starts and enters as another method does, and takes no step."""
+    """Starts as another method does, and neither enters a phase nor takes a step."""
 
     def __init__(self, method: Method) -> None:
         self.method = method
