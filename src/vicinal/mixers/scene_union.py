@@ -15,6 +15,7 @@ from vicinal.core.draws import Draws
 from vicinal.core.element_target import IGNORED, ElementTarget
 from vicinal.core.params import Params
 from vicinal.core.ragged import Ragged
+from vicinal.core.scenes import extent, positions
 
 Placement = Literal["overlap", "beside", "far"]
 Second = Literal["labelled", "ignored"]
@@ -171,26 +172,3 @@ class SceneUnion(Mixer):
         if self.placement == "far":
             return (2 * unit - 1) * FAR - mean
         return (low - mean + unit * (high - low)) / 2 - mean
-
-
-def positions(batch: Batch) -> Ragged:
-    """Where the points of a batch of scenes lie.
-
-    Raises:
-        TypeError: the batch has none.
-    """
-    position = batch.x.get("position") if isinstance(batch.x, dict) else None
-    if not isinstance(position, Ragged) or position.values.shape[1:] != (3,):
-        raise TypeError("x must be a dict with `position`, rows of (N, 3) points")
-    return position
-
-
-def extent(position: Ragged) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, lowest and highest of each row's points. Each (B, 3) float32."""
-    values, row = position.values.float(), position.row[:, None].expand(-1, 3)
-    empty = values.new_zeros(len(position), 3)
-    mean, low, high = (
-        empty.scatter_reduce(0, row, values, reduce=how, include_self=False)
-        for how in ("mean", "amin", "amax")
-    )
-    return mean, low, high
