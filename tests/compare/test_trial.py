@@ -11,10 +11,12 @@ from torch import Tensor
 
 from vicinal.compare.plan import Recipe, trial_key
 from vicinal.compare.records import TrialRecord
-from vicinal.compare.trial import Arena, Trial, run_trial
+from vicinal.compare.trial import Arena, Trial, make_baseline, run_trial
 from vicinal.core.batch import Batch
+from vicinal.core.draws import Draws
 from vicinal.core.method import Learner, Method, Phase, Stream
 from vicinal.core.task import Task
+from vicinal.data.embedded import rooms
 from vicinal.data.splits import Split
 from vicinal.methods.arms import parse_arm
 from vicinal.methods.supervised import Supervised
@@ -97,6 +99,22 @@ class Watching(Supervised):
     def step(self, learner: Learner, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         self.seen.append(batches["train"].index)
         return super().step(learner, batches)
+
+
+def test_scenes_of_points_are_turned_and_mirrored_but_never_tilted_before_every_arm() -> None:
+    data = rooms()
+    baseline = make_baseline(data, RECIPE)
+    assert baseline is not None
+    batch = Batch(data.x, None, torch.arange(len(data.y)))[:20]
+    before = batch.x["position"].values
+    after = baseline(batch, draws=Draws(0, batch.index)).x["position"].values
+    assert torch.equal(after[:, 2], before[:, 2])
+    assert not torch.isclose(after[:, 0], before[:, 0]).all()
+    torch.testing.assert_close(after.norm(dim=1), before.norm(dim=1))
+    # Of a turn the determinant is positive, of one with a single flip negative.
+    old, new = batch.x["position"].rows(), batch.x["position"].with_values(after).rows()
+    moves = [torch.linalg.lstsq(was, now).solution for was, now in zip(old, new, strict=True)]
+    assert {float(move.det().sign()) for move in moves} == {-1.0, 1.0}
 
 
 def test_training_sees_training_rows_alone_each_once_an_epoch() -> None:

@@ -268,9 +268,10 @@ def make_schedule(optimiser: Optimizer, steps: int) -> LambdaLR:
 
 
 def make_baseline(task: Task, recipe: Recipe) -> Augmentation | None:
-    """Crop and flip, as far as the recipe asks for them."""
+    """Crop and flip, as far as the recipe asks for them; scenes of points turn and flip."""
     from vicinal.transforms.image.crop import PadCrop
     from vicinal.transforms.image.flip import HorizontalFlip
+    from vicinal.transforms.points.rigid import FlipPoints, RotatePoints
     from vicinal.transforms.sequence import Sequence
 
     parts: list[Augmentation] = []
@@ -278,6 +279,8 @@ def make_baseline(task: Task, recipe: Recipe) -> Augmentation | None:
         parts.append(PadCrop(recipe.crop))
     if task.modality == "image" and recipe.flip:
         parts.append(HorizontalFlip())
+    if task.modality == "points":
+        parts += [RotatePoints(tilt=0.0, prob=1.0), FlipPoints()]
     return Sequence(parts) if parts else None
 
 
