@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from vicinal.core.task import Task
 from vicinal.data.defaults import choose
+from vicinal.data.embedded import rooms
 
 
 def images(side=32, *, mirrors=True):
@@ -97,3 +98,9 @@ def test_a_batch_is_never_larger_than_the_data_and_says_so():
     choices = choose(table(), 142, batch_size=100_000)
     assert choices.batch_size == 142
     assert "no more" in choices.reasons["batch_size"]
+
+
+def test_what_is_said_of_mirroring_is_what_is_done():
+    """Scenes of points are turned and mirrored whatever is asked for; tables never are."""
+    assert "turned about z and mirrored" in choose(rooms(), 120).reasons["flip"]
+    assert "not mirrored" in choose(table(), 100).reasons["flip"]

@@ -146,9 +146,11 @@ def reasons(choices: Choices, task: Task, train_size: int) -> Iterator[tuple[str
         mirrored = "keeps its meaning" if choices.flip else "may mean something else"
         yield "flip", f"a mirror image {mirrored}"
     else:
-        what = "scenes of points" if task.modality == "points" else "tables"
+        points = task.modality == "points"
+        what = "scenes of points" if points else "tables"
         yield "crop", f"{what} are not cropped"
-        yield "flip", f"{what} are not mirrored"
+        always = "are turned about z and mirrored before every arm, in any case"
+        yield "flip", f"{what} {always if points else 'are not mirrored'}"
     steps = max(1, train_size // choices.batch_size)
     yield "batch_size", f"{steps:,} batches an epoch from {train_size:,} training rows"
     yield "epochs", f"{choices.epochs * steps:,} optimiser steps in all"
