@@ -72,7 +72,7 @@ def reinforce_data(
         raise InputError(f"no teacher: give --teacher MODEL:weights{WEIGHTS}")
     task = read_task(source, target=target, image_size=image_size)
     if task.kind != "classification":
-        raise InputError(f"{task.name} is a regression: a store keeps a teacher's classes")
+        raise InputError(f"{task.name} is a {task.kind}: a store keeps a teacher's classes of rows")
     rows = splits(task, holdout=HOLDOUT if holdout is None else holdout)[0].train
     choices = choose(task, len(rows), crop=crop, flip=flip)
     standardise = Standardise.fit(task.x, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from vicinal.core.card import Card, Options, Paper, Range, Result
+from vicinal.core.card import Card, Options, Paper, Range
 from vicinal.methods.supervised import Supervised
 from vicinal.mixers.choice import RandomChoice
 from vicinal.mixers.interpolate import Mixup
@@ -77,13 +77,6 @@ class TransMix(Supervised):
         targets=("classes",),
         labels="mixed",
         keeps_meaning=False,
-        result=Result(
-            task="ImageNet-1k, DeiT-S, 300 epochs",
-            metric="top-1 accuracy, %",
-            baseline=79.8,
-            value=80.7,
-            note="from mixup and CutMix with their own labels",
-        ),
         differs=(
             "partners are a random permutation of the batch, where the authors' code reverses it",
             "a batch may be odd",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vicinal.core.card import Card, Options, Paper, Range, Result
+from vicinal.core.card import Card, Options, Paper, Range
 from vicinal.mixers.interpolate import Mixup, Scope
 from vicinal.mixers.label_kernel import Kernel, LabelKernel, Pool
 
@@ -78,13 +78,6 @@ class CMixup(Mixup):
         targets=("regression",),
         labels="mixed",
         keeps_meaning=False,
-        result=Result(
-            task="Airfoil, three-layer network, mixing hidden states, bandwidth 1.75",
-            metric="RMSE, dB",
-            baseline=2.90,
-            value=2.72,
-            note="mixup 3.73, manifold mixup 3.06",
-        ),
         differs=(
             "one weight per sample, where the authors' code has one per batch",
             "partners are found by bisection, where the authors' code has a table of N x N",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vicinal.core.augmentation import Mixer
 from vicinal.core.batch import Batch
-from vicinal.core.card import Card, Options, Paper, Range, Result
+from vicinal.core.card import Card, Options, Paper, Range
 from vicinal.core.draws import Draws
 from vicinal.core.element_target import IGNORED, ElementTarget
 from vicinal.core.params import Params
@@ -87,12 +87,6 @@ class SceneUnion(Mixer):
         labels="mixed",
         targets=("elements",),
         keeps_meaning=True,
-        result=Result(
-            task="ScanNet validation, MinkowskiNet at 2 cm",
-            metric="mean IoU, %",
-            baseline=72.4,
-            value=73.6,
-        ),
         controls=("mix3d:placement=far",),
         example="x, target = vicinal.SceneUnion()(x, target); loss = target.loss(model(x))",
         stage="prepared",
@@ -166,8 +160,7 @@ class SceneUnion(Mixer):
             width = (high - low)[:, 0]
             before = width.cumsum(0) - width
             start = before - before[torch.arange(len(slot), device=slot.device) - slot]
-            along = torch.stack([start - low[:, 0], -mean[:, 1], -mean[:, 2]], dim=1)
-            return along
+            return torch.stack([start - low[:, 0], -mean[:, 1], -mean[:, 2]], dim=1)
         unit = draws.uniform("shift", shape=(3,)).to(mean)
         if self.placement == "far":
             return (2 * unit - 1) * FAR - mean

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vicinal.core.batch import Batch
 from vicinal.core.classifier import classifier_of
-from vicinal.core.probe import Probe
+from vicinal.core.probe import Probe, answered_by_listening
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,7 @@ class Penultimate(Probe):
 
     def answer(self, model: nn.Module, batch: Batch) -> Tensor:
         """Returns (B, D)."""
-        heard: dict[Probe, Tensor] = {}
-        handles = self.listen(model, heard)
-        try:
-            with torch.no_grad():
-                model(batch.x)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return heard[self].detach()
+        return answered_by_listening(self, model, batch)
 
     def listen(
         self, model: nn.Module, heard: dict[Probe, Tensor]
