@@ -103,7 +103,7 @@ class Watching(Supervised):
 
 def test_scenes_of_points_are_turned_and_mirrored_but_never_tilted_before_every_arm() -> None:
     data = rooms()
-    baseline = make_baseline(data, RECIPE)
+    baseline = make_baseline(data, crop=RECIPE.crop, flip=RECIPE.flip)
     assert baseline is not None
     batch = Batch(data.x, None, torch.arange(len(data.y)))[:20]
     before = batch.x["position"].values

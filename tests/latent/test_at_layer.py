@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from vicinal.core.augmentation import Transform
 from vicinal.core.batch import Batch
+from vicinal.core.boxes import box_mask
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.target import RegressionTarget
 from vicinal.latent.at_layer import AtLayer
 from vicinal.mixers.interpolate import Mixup, MixupParams
 from vicinal.mixers.label_kernel import LabelKernel
-from vicinal.mixers.paste import CutMix, box_mask
+from vicinal.mixers.paste import CutMix
 
 LAYERS = ("", "first", "second", "third")
 

@@ -16,7 +16,8 @@ from vicinal.core.augmentation import Augmentation
 from vicinal.core.errors import InputError
 from vicinal.core.method import Learner
 from vicinal.data.reinforced import Teacher, reinforce
-from vicinal.methods.dataset_reinforcement import DatasetReinforcement, trained_twin
+from vicinal.methods.dataset_reinforcement import DatasetReinforcement
+from vicinal.methods.twin import trained_twin
 from vicinal.mixers.paste import CutMix
 from vicinal.mixers.with_partners import WithPartners
 from vicinal.policies.randaugment import RandAugment

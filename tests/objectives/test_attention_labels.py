@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from vicinal import Batch, ClassTarget, Draws, SoftTarget
 from vicinal.core.attention import ClassAttention
+from vicinal.core.boxes import box_mask
 from vicinal.core.params import Params
 from vicinal.core.probe import Features, Probe, listening
 from vicinal.mixers.interpolate import Mixup, MixupParams
-from vicinal.mixers.paste import CutMix, PasteParams, box_mask
+from vicinal.mixers.paste import CutMix, PasteParams
 from vicinal.objectives.attention_labels import AttentionLabels, nearest_places
 from vicinal.objectives.smoothing import SmoothedLoss
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from vicinal.compare.comparison import HOLDOUT
+from vicinal.compare.trial import make_baseline
 from vicinal.core.augmentation import Augmentation, Mixer
 from vicinal.core.batch import Batch
 from vicinal.core.errors import InputError
@@ -98,14 +99,10 @@ def reinforce_data(
 def _augmentation(
     task: Task, crop: int, flip: bool, *, augment: str, mix: str | None
 ) -> Augmentation:
-    from vicinal.transforms.image.crop import PadCrop
-    from vicinal.transforms.image.flip import HorizontalFlip
     from vicinal.transforms.sequence import Sequence as Applied
 
-    parts: list[Augmentation] = []
-    if task.modality == "image":
-        parts += [PadCrop(crop)] if crop else []
-        parts += [HorizontalFlip()] if flip else []
+    baseline = make_baseline(task, crop=crop, flip=flip)
+    parts: list[Augmentation] = [] if baseline is None else [baseline]
     for arm in parse_arms(augment) if augment.strip(", ") else []:
         built = arm.build()
         if not isinstance(built, Augmentation) or isinstance(built, Mixer):

@@ -180,7 +180,7 @@ class Arena:
             make_optimiser=lambda parameters: make_optimiser(recipe, parameters, fabric),
             make_schedule=make_schedule,
             prepare=self._standardise or _as_it_is,
-            baseline=make_baseline(task, recipe),
+            baseline=make_baseline(task, crop=recipe.crop, flip=recipe.flip),
         )
 
     def _make_model(self, outputs: int) -> nn.Module:
@@ -267,17 +267,17 @@ def make_schedule(optimiser: Optimizer, steps: int) -> LambdaLR:
     return LambdaLR(getattr(optimiser, "optimizer", optimiser), factor)
 
 
-def make_baseline(task: Task, recipe: Recipe) -> Augmentation | None:
-    """Crop and flip, as far as the recipe asks for them; scenes of points turn and flip."""
+def make_baseline(task: Task, *, crop: int, flip: bool) -> Augmentation | None:
+    """Crop and flip, as far as they are asked for; scenes of points turn and flip."""
     from vicinal.transforms.image.crop import PadCrop
     from vicinal.transforms.image.flip import HorizontalFlip
     from vicinal.transforms.points.rigid import FlipPoints, RotatePoints
     from vicinal.transforms.sequence import Sequence
 
     parts: list[Augmentation] = []
-    if task.modality == "image" and recipe.crop:
-        parts.append(PadCrop(recipe.crop))
-    if task.modality == "image" and recipe.flip:
+    if task.modality == "image" and crop:
+        parts.append(PadCrop(crop))
+    if task.modality == "image" and flip:
         parts.append(HorizontalFlip())
     if task.modality == "points":
         parts += [RotatePoints(tilt=0.0, prob=1.0), FlipPoints()]

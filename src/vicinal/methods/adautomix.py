@@ -10,6 +10,7 @@ from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Range, Result
 from vicinal.core.method import Learner
 from vicinal.methods.mask_training import (
+    FIRST_MOMENTUM,
     MaskTraining,
     clean_head,
     masks_of,
@@ -110,13 +111,7 @@ class AdAutoMix(MaskTraining):
             "upsampling": Options(
                 ("bilinear", "nearest"), "bilinear", meaning="how masks become as large as images"
             ),
-            "momentum": Range(
-                0.9,
-                0.999,
-                default=None,
-                valid="[0, 1]",
-                meaning="of the twin at the start; by default 0.999, less in a short training",
-            ),
+            "momentum": FIRST_MOMENTUM,
         },
         needs=(
             "about four times the forward and backward pass",

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
-
-import torch
-from torch import nn
 
 from vicinal.core.augmentation import Augmentation
 from vicinal.core.batch import Batch
@@ -14,14 +10,11 @@ from vicinal.core.card import Card, FilePath, Paper, Range, Result
 from vicinal.core.method import Learner, Phase, Setting, Stream
 from vicinal.core.params import Params
 from vicinal.data.reinforced import ReinforcedStore, Replay, ensemble, reinforce
-from vicinal.data.sampling import endless_batches
 from vicinal.methods.supervised import Supervised
+from vicinal.methods.twin import TEACHER_ROWS, trained_twin
 from vicinal.objectives.distill_kl import DistillKL
 from vicinal.policies.randaugment import RandAugment
 from vicinal.transforms.sequence import Sequence
-
-#: Rows of a step of the teacher that is trained where no store is given.
-TEACHER_ROWS = 128
 
 
 class DatasetReinforcement(Supervised):
@@ -194,25 +187,3 @@ def views(setting: Setting) -> Augmentation:
     if setting.baseline is None:
         return RandAugment()
     return Sequence([setting.baseline, RandAugment()])
-
-
-def trained_twin(setting: Setting, data: Batch, steps: int) -> nn.Module:
-    """A network like the model, trained on hard labels with the task's baseline.
-
-    Args:
-        setting: of the trial.
-        data: all training rows, raw.
-        steps: of its optimiser.
-    """
-    plain = Supervised()
-    # Layers that draw, dropout say, draw from the seed: a trial that is taken up trains it again.
-    with setting.seeded("teacher"):
-        learner = plain.start(dataclasses.replace(setting, steps=steps))
-        learner.model.train()
-        places = torch.arange(len(data))
-        batches = endless_batches(places, min(TEACHER_ROWS, len(data)), seed=setting.seed)
-        for step in range(steps):
-            epoch, some = next(batches)
-            plain.step(learner, {"train": data[some].replace(epoch=epoch, pool=None)})
-            learner.step = step + 1
-    return learner.model

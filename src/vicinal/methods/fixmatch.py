@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vicinal.core.augmentation import Augmentation
 from vicinal.core.card import Card, Paper, Range, Result
-from vicinal.methods.two_views import TwoViews
+from vicinal.methods.two_views import RATIO, TwoViews
 from vicinal.objectives.masked_consistency import MaskedConsistency
 
 
@@ -39,9 +39,7 @@ class FixMatch(TwoViews):
             arxiv="2001.07685",
         ),
         parameters={
-            "ratio": Range(
-                1.0, 10.0, default=7.0, valid="(0, inf)", meaning="unlabelled rows to labelled ones"
-            ),
+            "ratio": RATIO,
             "threshold": Range(
                 0.5,
                 0.99,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.core.batch import Batch
+from vicinal.core.card import Range
 from vicinal.core.method import Learner, Phase, Setting
 from vicinal.core.modes import in_mode
 from vicinal.core.probe import listening
@@ -29,6 +30,14 @@ from vicinal.models.layers import mixable_layers
 
 #: The twin's momentum at the start and at the end, and the share of training in which it rests.
 MOMENTUM, FINAL, REST = 0.999, 0.999999, 0.1
+#: The parameter of a card.
+FIRST_MOMENTUM = Range(
+    0.9,
+    MOMENTUM,
+    default=None,
+    valid="[0, 1]",
+    meaning="of the twin at the start; by default 0.999, less in a short training",
+)
 #: The share of a short training that the twin averages over.
 AVERAGED = 0.05
 

@@ -14,8 +14,8 @@ from vicinal.core.card import Card, FilePath, Options, Paper, Range
 from vicinal.core.draws import Draws
 from vicinal.core.method import Learner, Phase, Setting
 from vicinal.core.params import Params
-from vicinal.methods.dataset_reinforcement import trained_twin
 from vicinal.methods.supervised import Supervised
+from vicinal.methods.twin import trained_twin
 from vicinal.mixers.interpolate import Mixup, MixupParams
 from vicinal.objectives.standardised_distillation import (
     TEACHER,

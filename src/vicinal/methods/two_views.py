@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vicinal.core.augmentation import Augmentation
 from vicinal.core.batch import Batch
+from vicinal.core.card import Range
 from vicinal.core.method import Learner, Phase, Setting, Stream
 from vicinal.methods.supervised import Supervised
 from vicinal.models.averaging import EMATwin, warming_momentum
@@ -17,6 +18,8 @@ from vicinal.policies.randaugment import RandAugment
 
 #: The network that predicts.
 AVERAGE = "average"
+#: The parameter of a card.
+RATIO = Range(1.0, 10.0, default=7.0, valid="(0, inf)", meaning="unlabelled rows to labelled ones")
 
 
 class TwoViews(Supervised):

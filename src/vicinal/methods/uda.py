@@ -11,7 +11,7 @@ from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Paper, Range, Result
 from vicinal.core.method import Learner
 from vicinal.core.target import ClassTarget
-from vicinal.methods.two_views import TwoViews
+from vicinal.methods.two_views import RATIO, TwoViews
 from vicinal.objectives.masked_consistency import MaskedConsistency, entropy
 from vicinal.objectives.signal_annealing import SignalAnnealing
 
@@ -55,9 +55,7 @@ class UDA(TwoViews):
             arxiv="1904.12848",
         ),
         parameters={
-            "ratio": Range(
-                1.0, 10.0, default=7.0, valid="(0, inf)", meaning="unlabelled rows to labelled ones"
-            ),
+            "ratio": RATIO,
             "temperature": Range(
                 0.1, 1.0, default=0.4, valid="(0, inf)", meaning="sharpens guesses below 1"
             ),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vicinal.core.batch import Batch
+from vicinal.core.boxes import box_mask, inside_boxes
 from vicinal.core.card import Card, Options, Paper, Range, Result
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
@@ -221,33 +222,6 @@ def boxes(kept: Tensor, centre: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor,
     reach = (sides * torch.tensor(halves, device=kept.device)).long()
     end = torch.tensor(sizes, device=kept.device)
     return (centre - reach).clamp(min=0), (centre + reach).minimum(end)
-
-
-def box_mask(start: Tensor, stop: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """True inside each box. start, stop: (B, R) int64. Returns (B, *sizes) bool."""
-    return inside_boxes(start, stop, [torch.arange(size, device=start.device) for size in sizes])
-
-
-def inside_boxes(start: Tensor, stop: Tensor, places: Sequence[Tensor]) -> Tensor:
-    """Whether single places are in each box.
-
-    Args:
-        start: (B, R) int64, where the boxes begin.
-        stop: (B, R) int64, where they end.
-        places: for each of the R axes, (N,) int64 positions along it.
-
-    Returns:
-        (B, N1, N2, ...) bool, for each combination of the positions.
-    """
-    rank = len(places)
-    inside: Tensor | None = None
-    for axis, place in enumerate(places):
-        along = (place >= start[:, axis, None]) & (place < stop[:, axis, None])  # (B, N)
-        along = along.view(-1, *(len(place) if other == axis else 1 for other in range(rank)))
-        inside = along if inside is None else inside & along
-    if inside is None:
-        raise ValueError("a box needs at least one axis")
-    return inside
 
 
 def pasted_share(params: PasteParams, sizes: tuple[int, ...]) -> Tensor:

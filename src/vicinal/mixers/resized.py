@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vicinal.mixers.paste import box_mask
+from vicinal.core.boxes import box_mask
 
 Interpolation = Literal["nearest", "bilinear"]
 

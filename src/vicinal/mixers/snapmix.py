@@ -11,11 +11,12 @@ from torch import Tensor
 from vicinal.core.activation import ClassActivation
 from vicinal.core.augmentation import Mixer
 from vicinal.core.batch import Batch
+from vicinal.core.boxes import box_mask, inside_boxes
 from vicinal.core.card import Card, Options, Paper, Range, Result
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.target import ClassTarget
-from vicinal.mixers.paste import Scope, box_mask, boxes, inside_boxes
+from vicinal.mixers.paste import Scope, boxes
 from vicinal.mixers.resized import paste_resized
 
 
@@ -220,7 +221,7 @@ def seen(maps: Tensor, start: Tensor, stop: Tensor) -> Tensor:
     Returns:
         (B,).
     """
-    inside = box_mask(start, stop, tuple(maps.shape[1:]))
+    inside = box_mask(start, stop, maps.shape[1:])
     return (maps * inside).sum(dim=(1, 2)).clamp(0, 1)
 
 

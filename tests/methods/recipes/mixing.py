@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vicinal.core.augmentation import Mixer
 from vicinal.core.batch import Batch
+from vicinal.core.boxes import box_mask
 from vicinal.core.draws import Draws
 from vicinal.core.method import Learner
 from vicinal.core.objective import Objective
@@ -19,7 +20,7 @@ from vicinal.core.target import ClassTarget
 from vicinal.latent.at_layer import AtLayer
 from vicinal.methods.supervised import Supervised
 from vicinal.mixers.interpolate import Mixup
-from vicinal.mixers.paste import CutMix, PasteParams, box_mask
+from vicinal.mixers.paste import CutMix, PasteParams
 
 
 class RandomLayer(Supervised):

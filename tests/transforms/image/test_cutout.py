@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 
 from vicinal.core.batch import Batch
 from vicinal.core.draws import Draws
-from vicinal.transforms.image.cutout import Cutout, CutoutParams, boxes
+from vicinal.transforms.image.cutout import Cutout, CutoutParams
 
 
 def sampled(transform: Cutout, batch: Batch, seed: int = 0) -> CutoutParams:
@@ -89,13 +89,6 @@ def test_what_is_not_a_number_is_covered_too() -> None:
     batch = Batch.of(torch.full((1, 1, 4, 4), torch.nan))
     cutout = Cutout(2.0, fill=0.5)
     assert (cutout.apply(batch, sampled(Cutout(2.0, length=16), batch)).tensor == 0.5).all()
-
-
-def test_boxes_may_be_empty_or_all() -> None:
-    start, stop = torch.tensor([[1, 1], [0, 0]]), torch.tensor([[1, 4], [3, 4]])
-    nothing, everything = boxes(start, stop, 3, 4)
-    assert not nothing.any()
-    assert everything.all()
 
 
 def test_a_fill_that_8_bits_cannot_hold_is_refused() -> None:

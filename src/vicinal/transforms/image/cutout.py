@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vicinal.core.augmentation import Transform
 from vicinal.core.batch import Batch
+from vicinal.core.boxes import box_mask
 from vicinal.core.card import Card, Paper, Range, Result
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
@@ -110,7 +111,7 @@ class Cutout(Transform):
 
     def apply(self, batch: Batch, params: CutoutParams) -> Batch:
         x = batch.tensor
-        covered = boxes(params.start, params.stop, *x.shape[2:])[:, None]
+        covered = box_mask(params.start, params.stop, x.shape[2:])[:, None]
         if x.dtype != torch.uint8:
             return batch.replace(x=torch.where(covered, self.fill, x))
         if self.fill not in range(256):
@@ -120,27 +121,3 @@ class Cutout(Transform):
         if self.fill:
             shown += covered.to(torch.uint8) * int(self.fill)
         return batch.replace(x=shown)
-
-
-def boxes(start: Tensor, stop: Tensor, height: int, width: int) -> Tensor:
-    """True inside each box.
-
-    Args:
-        start: (B, 2) int64, first row and column.
-        stop: (B, 2) int64, last row and column, exclusive.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
-
-    Returns:
-        (B, height, width) bool.
-    """
-    row = torch.arange(height, device=start.device)
-    column = torch.arange(width, device=start.device)
-    down = (start[:, :1] <= row) & (row < stop[:, :1])  # (B, height)
-    across = (start[:, 1:] <= column) & (column < stop[:, 1:])  # (B, width)
-    # Every row of a mask is the box's row, or empty. Copying whole rows takes a fraction of the
-    # time of comparing place by place.
-    patterns = torch.cat([across, across.new_zeros(1, width)])
-    own = torch.arange(len(start), device=start.device)[:, None]
-    pattern = torch.where(down, own, len(start))  # (B, height)
-    return patterns.index_select(0, pattern.view(-1)).view(-1, height, width)

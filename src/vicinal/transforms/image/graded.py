@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vicinal.transforms.image.cutout import boxes
+from vicinal.core.boxes import box_mask
 from vicinal.transforms.image.operations import NUMBER, apply_operations
 
 #: (images (B, C, H, W), argument (B,), place (B, 2) in [0, 1): down and across) -> images
@@ -75,7 +75,7 @@ def cover(images: Tensor, side: Tensor, place: Tensor) -> Tensor:
     size = torch.tensor(images.shape[2:], device=images.device)
     start = (place * size - side[:, None] / 2).clamp(min=0).trunc()
     stop = torch.where(side[:, None] > 0, start + side[:, None].trunc() + 1, start)
-    covered = boxes(start.long(), stop.long(), *images.shape[2:])[:, None]
+    covered = box_mask(start.long(), stop.long(), images.shape[2:])[:, None]
     channels = images.shape[1]
     levels = torch.tensor(GREY if channels == 3 else GREY[1:2], device=images.device)
     fill = levels if images.dtype == torch.uint8 else levels / 255
