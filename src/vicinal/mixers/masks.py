@@ -1,0 +1,120 @@
+"""Mixing by masks: every place shows the own sample, its partner, or some of both."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vicinal.core.batch import Batch
+from vicinal.mixers.blocks import in_blocks
+from vicinal.mixers.pairing import PairMixer
+
+
+class MaskMixer(PairMixer):
+    """A mixer of two samples that says where each is shown; the labels are weighed by area.
+
+    A subclass draws who is mixed and where, and makes the mask of it. Its params have a field
+    `partner`, (B,) int64.
+    """
+
+    @abstractmethod
+    def own_share(self, batch: Batch, params: Any) -> Tensor:
+        """How much of the own sample each place shows.
+
+        Returns:
+            (B, ...) over the axes of space or time: bool, or float32 in [0, 1].
+        """
+
+    def apply(self, batch: Batch, params: Any) -> Batch:
+        return mix_by_mask(batch, params.partner, self.own_share(batch, params))
+
+
+def mix_by_mask(batch: Batch, partner: Tensor, own: Tensor, *, kept: Tensor | None = None) -> Batch:
+    """Every sample mixed with its partner, inputs and targets.
+
+    Args:
+        batch: x (B, C, ...).
+        partner: (B,) int64, rows of the dataset.
+        own: (B, ...) over the axes of space or time: bool, true where the own sample is shown, or
+            float32 in [0, 1], its share.
+        kept: (B,) float32, weight of the own label; the area that is shown of the own sample by
+            default.
+
+    Raises:
+        ValueError: the mask is not of the batch's size.
+        TypeError: x is not floating point, and the mask shows some of both.
+    """
+    x = batch.tensor
+    if own.shape != (len(x), *x.shape[2:]):
+        raise ValueError(
+            f"the mask of x {tuple(x.shape)} must be {(len(x), *x.shape[2:])}, "
+            f"got {tuple(own.shape)}"
+        )
+    pool, at = batch.partners(partner)
+    target = batch.target
+    if target is not None and pool.target is not None:
+        target = target.mix(pool.target[at], shown_area(own) if kept is None else kept)
+    return batch.replace(x=blended(x, pool.tensor, at, own), target=target)
+
+
+def blended(x: Tensor, pool: Tensor, at: Tensor, own: Tensor) -> Tensor:
+    """Show each row where its mask says so, and a row of the pool elsewhere.
+
+    Args:
+        x: (B, C, ...).
+        pool: (P, C, ...), of x's type.
+        at: (B,) int64, positions in the pool.
+        own: (B, ...) without the channels: bool, or float in [0, 1].
+
+    Returns:
+        (B, C, ...), new memory in x's memory format.
+
+    Raises:
+        TypeError: x is not floating point, and the mask is.
+    """
+    own = own[:, None]  # the same for all channels
+    if own.dtype == torch.bool:
+        return in_blocks(_where, x, pool, at, own)
+    if not x.is_floating_point():
+        raise TypeError(f"x must be floating point to be interpolated, got {x.dtype}")
+    return in_blocks(_lerp, x, pool, at, own.to(x.dtype))
+
+
+def shown_area(own: Tensor) -> Tensor:
+    """The mean of each mask. own: (B, ...) bool or float. Returns (B,) float32."""
+    flat = own.flatten(1)
+    if own.dtype == torch.bool:
+        return (flat.sum(dim=1).double() / flat.shape[1]).float()
+    return flat.mean(dim=1, dtype=torch.float64).float()
+
+
+def upsampled(cells: Tensor, sizes: Sequence[int]) -> Tensor:
+    """A grid of cells made as large as the samples: each place has the value of its nearest cell.
+
+    Args:
+        cells: (B, ...), with as many axes after the batch as there are sizes.
+        sizes: of the axes of space or time; cells differ by one place where they do not divide it.
+
+    Returns:
+        (B, *sizes), of the cells' type.
+    """
+    for axis, size in enumerate(sizes, start=1):
+        count = cells.shape[axis]
+        if count != size:
+            place = torch.arange(size, device=cells.device) * count // size
+            cells = cells.index_select(axis, place)
+    return cells
+
+
+def _where(own: Tensor, partner: Tensor, how: Tensor, out: Tensor | None = None) -> Tensor:
+    return (
+        torch.where(how, own, partner) if out is None else torch.where(how, own, partner, out=out)
+    )
+
+
+def _lerp(own: Tensor, partner: Tensor, how: Tensor, out: Tensor | None = None) -> Tensor:
+    return torch.lerp(partner, own, how, out=out)
