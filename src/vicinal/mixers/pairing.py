@@ -1,6 +1,7 @@
 """Who is mixed with whom: a value that a mixer takes, and that says nothing of how they are mixed.
 
-`LabelKernel`, which pairs by the distance of labels, has a file of its own.
+`LabelKernel`, which pairs by the distance of labels, and `SameCluster`, which pairs by clusters of
+the samples, have files of their own.
 """
 
 from __future__ import annotations
@@ -72,8 +73,7 @@ class SameClass(Pairing):
     """
 
     def partner(self, batch: Batch, draws: Draws) -> Tensor:
-        rows, start, size = _by_class(batch, draws)
-        return rows[start + draws.below("partner", size)]
+        return from_same_group(classes_of(batch), batch.index, draws)
 
 
 @dataclass(frozen=True)
@@ -89,32 +89,65 @@ class AnotherClass(Pairing):
     """
 
     def partner(self, batch: Batch, draws: Draws) -> Tensor:
-        rows, start, size = _by_class(batch, draws)
-        others = len(batch) - size
-        place = draws.below("partner", others.clamp(min=1))
-        place = torch.where(place < start, place, place + size)  # over the own class
-        return torch.where(others > 0, rows[place.clamp(max=len(batch) - 1)], batch.index)
+        return from_another_group(classes_of(batch), batch.index, draws)
 
 
-def _by_class(batch: Batch, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
-    """The rows class by class, and where each sample's class is among them.
+def from_same_group(group: Tensor, rows: Tensor, draws: Draws) -> Tensor:
+    """A partner of the same group for every sample, each as likely, itself among them.
+
+    Args:
+        group: (B,) integers.
+        rows: (B,) int64, rows of the dataset.
+        draws: of these rows.
 
     Returns:
-        rows, start and size, each (B,) int64: the rows of the dataset, ordered by class, and for
-        every sample the place of the first of its class and their number.
+        (B,) int64, rows of the dataset.
     """
-    classes = _classes(batch)
+    ordered, start, size = _by_group(group, rows, draws)
+    return ordered[start + draws.below("partner", size)]
+
+
+def from_another_group(group: Tensor, rows: Tensor, draws: Draws) -> Tensor:
+    """A partner of another group for every sample, each as likely; where all are of one, itself.
+
+    Args:
+        group: (B,) integers.
+        rows: (B,) int64, rows of the dataset.
+        draws: of these rows.
+
+    Returns:
+        (B,) int64, rows of the dataset.
+    """
+    ordered, start, size = _by_group(group, rows, draws)
+    others = len(rows) - size
+    place = draws.below("partner", others.clamp(min=1))
+    place = torch.where(place < start, place, place + size)  # over the own group
+    return torch.where(others > 0, ordered[place.clamp(max=len(rows) - 1)], rows)
+
+
+def _by_group(group: Tensor, rows: Tensor, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows group by group, and where each sample's group is among them.
+
+    Returns:
+        rows, start and size, each (B,) int64: the rows of the dataset, ordered by group, and for
+        every sample the place of the first of its group and their number.
+    """
     # By keys of the rows' own first, so that the order they came in leaves no trace.
     order = draws.keys("partner/order").argsort(stable=True)
-    order = order[classes[order].argsort(stable=True)]
-    ordered = classes[order]
-    start = torch.searchsorted(ordered, classes)
-    size = torch.searchsorted(ordered, classes, right=True) - start
-    return batch.index[order], start, size
+    order = order[group[order].argsort(stable=True)]
+    ordered = group[order]
+    start = torch.searchsorted(ordered, group)
+    size = torch.searchsorted(ordered, group, right=True) - start
+    return rows[order], start, size
 
 
-def _classes(batch: Batch) -> Tensor:
-    """The class of every sample, the heaviest of several. Returns (B,) int64."""
+def classes_of(batch: Batch) -> Tensor:
+    """The class of every sample, the heaviest of several. Returns (B,) int64.
+
+    Raises:
+        ValueError: the batch has no targets.
+        TypeError: its targets are no classes.
+    """
     target = batch.target
     if target is None:
         raise ValueError("pairing by class needs a batch with targets")
