@@ -44,3 +44,8 @@ def test_boxes_may_be_empty_or_all() -> None:
 def test_a_box_without_an_axis_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one axis"):
         box_mask(torch.zeros(2, 0), torch.zeros(2, 0), ())
+
+
+def test_no_boxes_make_no_masks() -> None:
+    none = torch.zeros(0, 2, dtype=torch.int64)
+    assert box_mask(none, none, (4, 5)).shape == (0, 4, 5)

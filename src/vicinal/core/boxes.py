@@ -56,4 +56,5 @@ def inside_boxes(start: Tensor, stop: Tensor, places: Sequence[Tensor]) -> Tenso
     patterns = torch.cat([along[-1], along[-1].new_zeros(1, along[-1].shape[1])])
     own = torch.arange(count, device=start.device).view(-1, *[1] * (outer.dim() - 1))
     pattern = torch.where(outer, own, count)
-    return patterns.index_select(0, pattern.reshape(-1)).view(*outer.shape, -1)
+    along_last = patterns.index_select(0, pattern.reshape(-1))
+    return along_last.view(*outer.shape, patterns.shape[1])
