@@ -12,7 +12,14 @@ from vicinal.core.batch import Batch
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.target import ClassTarget
-from vicinal.mixers.masks import MaskMixer, blended, mix_by_mask, shown_area, upsampled
+from vicinal.mixers.masks import (
+    MaskMixer,
+    blended,
+    made_once,
+    mix_by_mask,
+    shown_area,
+    upsampled,
+)
 from vicinal.mixers.pairing import PERMUTATION
 
 
@@ -95,3 +102,17 @@ def test_cells_grow_to_the_size_of_the_samples() -> None:
     assert torch.equal(grown, expected.long())
     assert upsampled(torch.tensor([[True, False]]), (4,)).tolist() == [[True, True, False, False]]
     assert upsampled(cells, (2, 2)) is cells
+
+
+def test_what_all_rows_share_is_made_once() -> None:
+    made: list[int] = []
+
+    def doubled(first: Tensor, second: Tensor) -> Tensor:
+        made.append(len(first))
+        return (first + second)[:, None].expand(-1, 3) * 2
+
+    alike, apart = torch.ones(4), torch.arange(4.0)
+    assert torch.equal(made_once(doubled, alike, alike), torch.full((4, 3), 4.0))
+    assert torch.equal(made_once(doubled, alike, apart)[:, 0], 2 + 2 * apart)
+    assert torch.equal(made_once(doubled, apart[:1], apart[:1]), torch.zeros(1, 3))
+    assert made == [1, 4, 1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -90,6 +90,27 @@ def shown_area(own: Tensor) -> Tensor:
     if own.dtype == torch.bool:
         return (flat.sum(dim=1).double() / flat.shape[1]).float()
     return flat.mean(dim=1, dtype=torch.float64).float()
+
+
+def made_once(make: Callable[..., Tensor], *columns: Tensor) -> Tensor:
+    """What is made of each row of params, made only once where all rows are alike.
+
+    They are with `scope="batch"`. Only on a CPU: elsewhere the host would wait to know.
+
+    Args:
+        make: from some columns of params, (M, ...) each, makes (M, ...).
+        columns: (B, ...) each.
+
+    Returns:
+        (B, ...), one row's memory seen B times where it was made once.
+    """
+    here = all(column.device.type == "cpu" for column in columns)
+    if torch.compiler.is_compiling() or not here or len(columns[0]) < 2:
+        return make(*columns)
+    if not all(torch.equal(column, column[:1].expand_as(column)) for column in columns):
+        return make(*columns)
+    made = make(*(column[:1] for column in columns))
+    return made.expand(len(columns[0]), *made.shape[1:])
 
 
 def upsampled(cells: Tensor, sizes: Sequence[int]) -> Tensor:
