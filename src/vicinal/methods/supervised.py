@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vicinal.core.augmentation import Augmentation, Mixer
@@ -24,6 +25,11 @@ class Supervised(Method):
         prepared: applied to the inputs as the model sees them, standardised: mixers belong here.
         objective: the target's own loss by default.
         baseline: whether the task's baseline (crop, flip) is applied first.
+        repeat: how often `prepared` augments every batch anew, >= 1: a step goes along the mean of
+            so many losses, each of a pass of its own.
+
+    Raises:
+        ValueError: `repeat` is less than 1, or there is nothing to be repeated.
     """
 
     def __init__(
@@ -33,11 +39,17 @@ class Supervised(Method):
         *,
         objective: Objective | None = None,
         baseline: bool = True,
+        repeat: int = 1,
     ) -> None:
+        if repeat < 1:
+            raise ValueError(f"repeat must be at least 1, got {repeat}")
+        if repeat > 1 and prepared is None:
+            raise ValueError("only what is done to prepared inputs is repeated, and nothing is")
         self.raw = raw
         self.prepared = prepared
         self.objective = TargetLoss() if objective is None else objective
         self.baseline = baseline
+        self.repeat = repeat
 
     @property
     def probes(self) -> tuple[Probe, ...]:
@@ -60,22 +72,52 @@ class Supervised(Method):
                 learner.fitted[name] = part.fit(learner.setting.part("train"))
 
     def step(self, learner: Learner, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        batch, params = self.augmented(learner, batches["train"])
-        with learner.setting.launcher.autocast():
-            with listening(self.probes, learner.networks) as heard:
-                output, batch, params = self.forward(learner, batch, params)
-            loss = self.objective(output, batch, params, heard)
-        learner.update(loss)
-        return self.report(loss, output, batch)
+        told: list[Mapping[str, Tensor]] = []
+        for augmented, sampled in self.repeated(learner, batches["train"]):
+            with learner.setting.launcher.autocast():
+                with listening(self.probes, learner.networks) as heard:
+                    output, batch, params = self.forward(learner, augmented, sampled)
+                loss = self.objective(output, batch, params, heard)
+            # Pass by pass, so that no more than one is held in memory.
+            learner.backward(model=loss / self.repeat)
+            told.append(self.report(loss, output, batch))
+        learner.advance("model")
+        return {name: torch.stack([one[name] for one in told]).mean() for name in told[0]}
+
+    def repeated(self, learner: Learner, batch: Batch) -> Iterator[tuple[Batch, Params | None]]:
+        """The batch as it goes into the model, `repeat` times, mixed anew each time."""
+        if self.repeat == 1:
+            yield self.augmented(learner, batch)
+            return
+        batch, params = self.asked(learner, batch)
+        for place in range(self.repeat):
+            yield self.finished(learner, batch, params, place)
 
     def augmented(self, learner: Learner, batch: Batch) -> tuple[Batch, Params | None]:
         """The batch as it goes into the model, and the params of what was done to it last."""
+        return self.finished(learner, *self.asked(learner, batch), 0)
+
+    def asked(self, learner: Learner, batch: Batch) -> tuple[Batch, Params | None]:
+        """What is `ready`, with what the model says of it as evidence."""
         batch, params = self.ready(learner, batch)
-        batch = ask(self.probes, learner.networks, batch)
+        return ask(self.probes, learner.networks, batch), params
+
+    def finished(
+        self, learner: Learner, batch: Batch, params: Params | None, place: int
+    ) -> tuple[Batch, Params | None]:
+        """The batch after what is done to prepared inputs, and the params of that.
+
+        Args:
+            learner: knows what was fitted.
+            batch: ready, with evidence.
+            params: of what was done before; returned where nothing is done.
+            place: 0 for the first time, and further for each repetition.
+        """
         prepared = learner.fitted.get("prepared", self.prepared)
         if prepared is None:
             return batch, params
-        params = prepared.sample(batch, learner.draws(batch).within("prepared"))
+        draws = learner.draws(batch).within("prepared")
+        params = prepared.sample(batch, draws.within(f"repeat {place}") if place else draws)
         if isinstance(prepared, Mixer) and batch.pool is not None:
             partners = batch.take(prepared.partners(params)).replace(epoch=batch.epoch)
             batch = batch.replace(pool=self.ready(learner, partners)[0])
