@@ -14,8 +14,11 @@ from vicinal.core.card import Card, Options, Paper, Range
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.target import Target
+from vicinal.mixers.blocks import BLOCK_BYTES, fresh_like, may_be_written
+from vicinal.mixers.interpolate import Mixup, MixupParams
 
 Scope = Literal["sample", "batch"]
+Weights = Literal["beta", "dirichlet"]
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,21 @@ class KWayParams(Params):
 class KWayMixup(Mixer):
     """Interpolate every sample with several others, and their labels with the same weights.
 
-    Source: the plain mixture in Qin et al., Adversarial AutoMixup, ICLR 2024, section 3.2, and the
-    authors' AdAutoMix.py: one Beta-distributed number a sample, divided by their sum. Two samples
-    share a single number, as in mixup. Weights and partners are drawn per sample; the authors'
-    code draws one set of weights for the whole batch.
+    Source: for `dirichlet`, d-Mixup of Chidambaram and Ge, On the Limitations of Temperature
+    Scaling for Distributions with Overlaps, ICLR 2024, and the authors' mixup_utils.py: mixtures
+    and losses agree to 1e-6 on the same weights and permutations. For `beta`, the plain mixture in
+    Qin et al., Adversarial AutoMixup, ICLR 2024, section 3.2, and the authors' AdAutoMix.py: one
+    Beta-distributed number a sample, divided by their sum. Two samples share a single number with
+    both, as in mixup, whose results they are bit for bit.
 
     Args:
-        images: samples in a mixture, >= 2; 2 is mixup.
-        alpha: both shapes of the Beta distribution of the weights; > 0.
+        images: samples in a mixture, >= 2; 2 is mixup. With d + 1 of them d-Mixup teaches a network
+            about the space between its data in d directions; on images the authors found more than
+            two to make it too unsure.
+        alpha: shape of the distribution of the weights; > 0. Towards 0 one sample has all of it,
+            towards infinity all have equal shares. With `dirichlet` every set of weights is equally
+            likely at 1; with `beta` sets of equal shares are likelier than that.
+        weights: `beta` or `dirichlet`, the distribution of the weights.
         scope: `sample` draws weights for every sample, `batch` one set for all of them.
 
     Raises:
@@ -53,7 +63,7 @@ class KWayMixup(Mixer):
         family="interpolation",
         modality=("any",),
         summary="Interpolates several samples and their labels with random weights.",
-        systems=("adautomix",),
+        systems=("adautomix", "mixup-calibration"),
         paper=Paper(
             "Adversarial AutoMixup",
             authors="Qin, Jin, Jiang, Zhang, Wen, Wang, Liu",
@@ -71,7 +81,10 @@ class KWayMixup(Mixer):
                 default=1.0,
                 scale="log",
                 valid="(0, inf)",
-                meaning="both shapes of the Beta distribution of the weights",
+                meaning="shape of the weights' distribution, both of a Beta",
+            ),
+            "weights": Options(
+                ("beta", "dirichlet"), "beta", meaning="AdAutoMix's weights, or d-Mixup's"
             ),
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one set"),
         },
@@ -85,18 +98,36 @@ class KWayMixup(Mixer):
         stage="prepared",
     )
 
-    def __init__(self, images: int = 3, *, alpha: float = 1.0, scope: Scope = "sample") -> None:
-        self.card.check(images=images, alpha=alpha, scope=scope)
+    def __init__(
+        self,
+        images: int = 3,
+        *,
+        alpha: float = 1.0,
+        weights: Weights = "beta",
+        scope: Scope = "sample",
+    ) -> None:
+        self.card.check(images=images, alpha=alpha, weights=weights, scope=scope)
         self.images = int(images)
         self.alpha = alpha
-        self.scope = scope
+        self.weights: Weights = weights
+        self.scope: Scope = scope
 
     def sample(self, batch: Batch, draws: Draws) -> KWayParams:
         partner = batch.index[partner_positions(draws, self.images)]
+        if self.weights == "dirichlet":
+            source = draws.shared() if self.scope == "batch" else draws
+            return KWayParams(partner, source.dirichlet("weights", [self.alpha] * self.images))
         return KWayParams(partner, drawn_weights(draws, self.images, self.alpha, self.scope))
 
     def apply(self, batch: Batch, params: KWayParams) -> Batch:
+        if params.partner.shape[1] == 1:
+            two = MixupParams(params.partner[:, 0], params.weights[:, 0])
+            return _MIXUP.apply(batch, two)
         return mix_many(batch, params.partner, weights=params.weights)
+
+
+#: What a mixture of two samples is made by.
+_MIXUP = Mixup()
 
 
 def partner_positions(draws: Draws, images: int) -> Tensor:
@@ -152,11 +183,21 @@ def mix_many(
 
 def _mixed_inputs(x: Tensor, pool: Tensor, at: Tensor, shares: Tensor) -> Tensor:
     """The sum of all samples by their shares: (B, N, ...), each broadcast over a sample."""
-    mixed = x * shares[:, 0]
-    for place, rows in enumerate(at.unbind(1), start=1):
-        # In place is right for gradients too: a product remembers its factors, not the sum.
-        mixed.addcmul_(pool.index_select(0, rows), shares[:, place])
-    return mixed
+    if not may_be_written(x, pool, shares):
+        mixed = x * shares[:, 0]
+        for place, rows in enumerate(at.unbind(1), start=1):
+            # In place is right for gradients too: a product remembers its factors, not the sum.
+            mixed.addcmul_(pool.index_select(0, rows), shares[:, place])
+        return mixed
+    # Some rows at a time, so that what is summed up stays in the cache until all are in it.
+    out = fresh_like(x)
+    step = max(1, BLOCK_BYTES // max(1, x[:1].nbytes))
+    for start in range(0, len(x), step):
+        block = slice(start, start + step)
+        mixed = torch.mul(x[block], shares[block, 0], out=out[block])
+        for place, rows in enumerate(at[block].unbind(1), start=1):
+            mixed.addcmul_(pool.index_select(0, rows), shares[block, place])
+    return out
 
 
 def _mixed_targets(target: Target, pool: Target, at: Tensor, weights: Tensor) -> Target:
