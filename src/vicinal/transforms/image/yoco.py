@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vicinal.core.augmentation import Augmentation, Mixer, Transform
+from vicinal.core.augmentation import Augmentation, Transform
 from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Paper, Range
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.transforms.image.flip import HorizontalFlip
+from vicinal.transforms.image.inner import apply_inner, check_inner, sample_inner
 
 _HEIGHT, _WIDTH = 2, 3
 
@@ -87,13 +88,7 @@ class Yoco(Transform):
     def __init__(self, inner: Augmentation | None = None, *, upright: float = 0.5) -> None:
         self.card.check(upright=upright)
         inner = HorizontalFlip() if inner is None else inner
-        if isinstance(inner, Mixer) or not isinstance(inner, Augmentation):
-            raise TypeError(f"inner must be an augmentation that mixes nothing, got {inner!r}")
-        if inner.probes or inner.pooled or inner.unfitted:
-            raise ValueError(
-                f"inner must work on a half alone, and {type(inner).__name__} asks a model, or "
-                "needs the training rows"
-            )
+        check_inner("inner", inner)
         self.inner = inner
         self.upright = upright
 
@@ -106,12 +101,7 @@ class Yoco(Transform):
             own = draws[rows]
             halves = _halves(batch[rows], axis)
             for name, half, params in zip(("first", "second"), halves, sides, strict=True):
-                params.append(self.inner.sample(half, own.within(name)))
-                if len(params[-1]) != len(rows):
-                    raise ValueError(
-                        f"inner must keep the number of images, and {type(self.inner).__name__} "
-                        f"makes {len(params[-1])} of {len(rows)}"
-                    )
+                params.append(sample_inner("inner", self.inner, half, own.within(name)))
         back = torch.cat(order).argsort()
         first, second = (type(parts[0]).concatenate(parts)[back] for parts in sides)
         return YocoParams(upright, first, second)
@@ -119,16 +109,11 @@ class Yoco(Transform):
     def apply(self, batch: Batch, params: YocoParams) -> Batch:
         pieces, order = [], []
         for rows, axis in _by_cut(params.upright):
-            parts = []
             halves = _halves(batch[rows], axis)
-            for half, own in zip(halves, (params.first, params.second), strict=True):
-                part = self.inner.apply(half, own[rows]).tensor
-                if part.shape != half.tensor.shape:
-                    raise ValueError(
-                        f"inner must keep the size of images, and {type(self.inner).__name__} "
-                        f"made {tuple(part.shape)} of {tuple(half.tensor.shape)}"
-                    )
-                parts.append(part)
+            parts = [
+                apply_inner("inner", self.inner, half, own[rows])
+                for half, own in zip(halves, (params.first, params.second), strict=True)
+            ]
             pieces.append(torch.cat(parts, dim=axis))
             order.append(rows)
         joined = torch.cat(pieces).index_select(0, torch.cat(order).argsort())
