@@ -182,17 +182,27 @@ def tokens() -> nn.Module:
 
 def channels_last() -> nn.Module:
     timm = pytest.importorskip("timm")
-    settings = {"img_size": (32, 32), "window_size": 2, "embed_dim": 12, "num_heads": (1, 1, 1, 1)}
+    settings = {"img_size": (64, 64), "window_size": 2, "embed_dim": 12, "num_heads": (1, 1, 1, 1)}
     model: nn.Module = timm.create_model("swin_tiny_patch4_window7_224", **settings)
     return model
 
 
-@pytest.mark.parametrize("make", [flattened, one_place, tokens, channels_last])
+def test_a_feature_map_with_channels_last_is_turned() -> None:
+    model, batch = seeded(channels_last), images(size=(64, 64))
+    found = answer(model, batch, LastFeatureMap())
+    assert found.shape == (4, 96, 2, 2)
+    with torch.no_grad():
+        logits = model.get_classifier()(found.mean(dim=(2, 3)))
+        torch.testing.assert_close(logits, model.eval()(batch.x))
+    assert answer(model, batch, ClassActivation()).shape == (4, 64, 64)
+
+
+@pytest.mark.parametrize("make", [flattened, one_place, tokens])
 def test_a_classifier_that_reads_no_mean_of_places_is_refused_at_the_first_question(
     make: Callable[[], nn.Module],
 ) -> None:
     model = seeded(make)
-    batch = images(size=(32, 32)) if make is channels_last else images()
+    batch = images()
     with pytest.raises(ValueError, match="has to read the mean of a feature map") as refusal:
         answer(model, batch, ClassActivation())
     assert "\n" not in str(refusal.value)

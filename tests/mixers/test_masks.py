@@ -79,7 +79,11 @@ def test_the_label_may_weigh_otherwise_than_the_area() -> None:
     mixed = mix_by_mask(batch, torch.tensor([1, 0]), own, kept=kept)
     assert isinstance(mixed.target, ClassTarget)
     assert mixed.target.weights is not None
-    assert torch.equal(mixed.target.weights[:, 0], kept)
+    assert torch.equal(mixed.target.weights, torch.stack([kept, 1 - kept], dim=1))
+    less = mix_by_mask(batch, torch.tensor([1, 0]), own, kept=kept, given=kept / 2)
+    assert isinstance(less.target, ClassTarget)
+    assert less.target.weights is not None
+    assert torch.equal(less.target.weights, torch.stack([kept, kept / 2], dim=1))
 
 
 def test_a_mask_of_another_size_is_refused() -> None:

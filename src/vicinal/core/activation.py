@@ -24,7 +24,9 @@ from vicinal.core.target import (
 
 @dataclass(frozen=True)
 class LastFeatureMap(Probe):
-    """The last feature map of a convolutional network, of which its classifier reads the mean.
+    """The last feature map of a network, of which its classifier reads the mean.
+
+    That is what convolutional networks have, and transformers of windows such as Swin.
 
     layer: the module that puts it out, as in `model.named_modules()`. Where it is empty, the map is
         the last thing before the classifier that has places, and must have as many channels as the
@@ -62,7 +64,14 @@ class LastFeatureMap(Probe):
 
         def check(_model: nn.Module, _inputs: Any, _output: Any) -> None:
             found = heard.get(self)
-            if found is None or found.dim() != 4 or found.shape[1] != classifier.in_features:
+            if found is not None and found.dim() == 4 and found.shape[1] != classifier.in_features:
+                found = heard[self] = found.movedim(3, 1)  # channels come last in Swin, say
+            if (
+                found is None
+                or found.dim() != 4
+                or found.shape[1] != classifier.in_features
+                or found.shape[2:].numel() < 2
+            ):
                 came = "nothing" if found is None else f"shape {tuple(found.shape)}"
                 raise ValueError(
                     f"the classifier has to read the mean of a feature map (B, "

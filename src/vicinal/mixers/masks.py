@@ -33,7 +33,14 @@ class MaskMixer(PairMixer):
         return mix_by_mask(batch, params.partner, self.own_share(batch, params))
 
 
-def mix_by_mask(batch: Batch, partner: Tensor, own: Tensor, *, kept: Tensor | None = None) -> Batch:
+def mix_by_mask(
+    batch: Batch,
+    partner: Tensor,
+    own: Tensor,
+    *,
+    kept: Tensor | None = None,
+    given: Tensor | None = None,
+) -> Batch:
     """Every sample mixed with its partner, inputs and targets.
 
     Args:
@@ -43,6 +50,7 @@ def mix_by_mask(batch: Batch, partner: Tensor, own: Tensor, *, kept: Tensor | No
             float32 in [0, 1], its share.
         kept: (B,) float32, weight of the own label; the area that is shown of the own sample by
             default.
+        given: (B,) float32, weight of the partner's; 1 - kept by default.
 
     Raises:
         ValueError: the mask is not of the batch's size.
@@ -57,7 +65,7 @@ def mix_by_mask(batch: Batch, partner: Tensor, own: Tensor, *, kept: Tensor | No
     pool, at = batch.partners(partner)
     target = batch.target
     if target is not None and pool.target is not None:
-        target = target.mix(pool.target[at], shown_area(own) if kept is None else kept)
+        target = target.mix(pool.target[at], shown_area(own) if kept is None else kept, given)
     return batch.replace(x=blended(x, pool.tensor, at, own), target=target)
 
 
