@@ -45,14 +45,7 @@ class CellsParams(Params):
 
     def partner_share(self, places: Sequence[Tensor]) -> Tensor:
         """1 in the partner's cells and 0 in the own, as `vicinal.core.partner_share` has it."""
-        own = self.cells
-        for axis, along in enumerate(places, start=1):
-            cell = along * own.shape[axis] // self.extent[:, axis - 1, None]  # (B, N)
-            cell = cell.view(len(own), *(-1 if one == axis else 1 for one in range(1, own.dim())))
-            shape = list(own.shape)
-            shape[axis] = len(along)
-            own = own.gather(axis, cell.expand(shape))
-        return (~own).float()
+        return (~cells_at(self.cells, self.extent, places)).float()
 
 
 class GridMask(MaskMixer):
@@ -105,6 +98,26 @@ class GridMask(MaskMixer):
     def own_share(self, batch: Batch, params: Any) -> Tensor:
         sizes = spatial_sizes(batch.tensor)
         return shown(params.cells, sizes, self.grid(sizes)[1])
+
+
+def cells_at(cells: Tensor, extent: Tensor, places: Sequence[Tensor]) -> Tensor:
+    """The cells that single places of the samples lie in.
+
+    Args:
+        cells: (B, ...), of R axes.
+        extent: (B, R) int64, what the grid covers along each axis.
+        places: for each axis, (N,) int64 positions along it.
+
+    Returns:
+        (B, N1, N2, ...), of the cells' type, for each combination of the positions.
+    """
+    for axis, along in enumerate(places, start=1):
+        cell = along * cells.shape[axis] // extent[:, axis - 1, None]  # (B, N)
+        cell = cell.view(len(cells), *(-1 if a == axis else 1 for a in range(1, cells.dim())))
+        shape = list(cells.shape)
+        shape[axis] = len(along)
+        cells = cells.gather(axis, cell.expand(shape))
+    return cells
 
 
 def random_cells(draws: Draws, count: Tensor, grid: Sequence[int]) -> Tensor:
