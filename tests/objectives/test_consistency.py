@@ -107,3 +107,8 @@ def test_half_precision_is_computed_in_single(dtype: torch.dtype) -> None:
     divergence = jensen_shannon(logits)
     assert divergence.dtype == torch.float32
     torch.testing.assert_close(divergence, jensen_shannon(logits.float()))
+
+
+def test_the_order_of_the_views_does_not_matter() -> None:
+    views = outputs(3, 20, 5, seed=3, scale=4.0)
+    torch.testing.assert_close(jensen_shannon(views[[2, 0, 1]]), jensen_shannon(views))

@@ -242,3 +242,22 @@ def test_bad_values_are_refused() -> None:
         AugMix(width=0)
     with pytest.raises(ValueError, match=r"alpha must be in \(0, inf\), got 0"):
         AugMix(alpha=0)
+
+
+def test_grey_images_get_what_colour_images_of_equal_channels_get() -> None:
+    grey = smooth(8, 13, 9)[:, :1]
+    params = sampled(AugMix(10), Batch.of(grey))
+    alone = AugMix().apply(Batch.of(grey), params).tensor
+    threefold = AugMix().apply(Batch.of(grey.expand(-1, 3, -1, -1)), params).tensor
+    assert torch.equal(alone.expand_as(threefold), threefold)
+
+
+def test_sixteen_bits_are_mixed_as_shares_of_white_and_not_cut_to_eight() -> None:
+    x = torch.randint(0, 65_536, (8, 1, 13, 9)).to(torch.uint16)
+    batch = Batch.of(x)
+    params = sampled(AugMix(), batch)
+    wide = AugMix().apply(batch.replace(x=x.float() / 65_535), params).tensor
+    found = AugMix().apply(batch, params).tensor
+    assert found.dtype == torch.uint16
+    assert (found.double() - wide.double() * 65_535).abs().max() <= 1.01  # rounded twice
+    assert len(found.unique()) > 256

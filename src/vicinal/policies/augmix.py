@@ -44,8 +44,8 @@ class AugMixParams(Params):
 class AugMix(Transform):
     """Mix every image with a few chains of random operations on it; the label stays.
 
-    Images are (B, C, H, W) with one or three channels, uint8 or floating in [0, 1]; uint8 results
-    are rounded.
+    Images are (B, C, H, W) with one or three channels, of 8 or 16 bits or floating in [0, 1]; whole
+    levels are rounded. Levels are equalised by way of 8 bits. No operation needs colours.
 
     Source: Hendrycks et al., AugMix, ICLR 2020, algorithm 1 and the authors' augmentations.py: nine
     operations that are none of the corruptions of ImageNet-C, each with a level of its own, uniform
@@ -113,7 +113,7 @@ class AugMix(Transform):
             "translations in proportion to the width and height of non-square images",
         ),
         example="x = vicinal.AugMix()(x)",
-        dtypes=("uint8", "float32", "float64", "float16", "bfloat16"),
+        dtypes=("uint8", "float32", "float64", "float16", "bfloat16", "uint16"),
     )
 
     def __init__(
@@ -177,11 +177,14 @@ def mixed(images: Tensor, chains: Tensor, weight: Tensor) -> Tensor:
         weight: (B, W) float32, rows of at most 1.
 
     Returns:
-        (B, C, H, W), of the same type; uint8 is rounded to the nearest level.
+        (B, C, H, W), of the same type; whole levels are rounded to the nearest.
     """
     dtype = torch.promote_types(images.dtype, torch.float32)
     cells = weight.to(images.device, dtype)[:, :, None, None, None]
     total = images.to(dtype) * (1 - cells.sum(dim=1)).clamp_(min=0)
     for chain in range(chains.shape[1]):
         total.addcmul_(chains[:, chain].to(dtype), cells[:, chain])
-    return to_levels(total.add_(0.5)) if images.dtype == torch.uint8 else total.to(images.dtype)
+    if images.is_floating_point():
+        return total.to(images.dtype)
+    total.add_(0.5)
+    return to_levels(total) if images.dtype == torch.uint8 else total.to(images.dtype)

@@ -258,5 +258,5 @@ def test_other_than_grey_and_colour_images_are_refused(shape: tuple[int, ...]) -
 
 
 def test_whole_numbers_of_other_types_are_refused() -> None:
-    with pytest.raises(TypeError, match=r"uint8, or floating in \[0, 1\], got torch.int64"):
+    with pytest.raises(TypeError, match=r"uint8, uint16 or floating in \[0, 1\], got torch.int64"):
         apply_operations(torch.zeros(2, 3, 5, 5, dtype=torch.int64), *drawn(2, 1, seed=0))

@@ -16,6 +16,7 @@ from vicinal.core.params import Params
 from vicinal.transforms.image import colour
 from vicinal.transforms.image.chunks import in_chunks
 from vicinal.transforms.image.operations import NUMBER, apply_operations, check_images
+from vicinal.transforms.image.sixteen_bits import by_shares
 
 #: The enhancements with the ends of their arguments: changes of a factor, exponents, standard
 #: deviations of noise (of the largest value) and of a blur (in pixels).
@@ -93,13 +94,13 @@ class Enhance(Transform):
 
     def apply(self, batch: Batch, params: EnhanceParams) -> Batch:
         x = batch.tensor
-        if x.dtype == torch.uint16:
-            made = self.apply(batch.replace(x=x.float() / 65_535), params).tensor
-            return batch.replace(x=(made * 65_535 + 0.5).to(torch.uint16))
-        check_images(x)
         rows = torch.arange(len(params), device=params.key.device)
-        made = in_chunks(lambda some, at: enhanced(some, params[at]), x, rows, growth=4)
-        return batch.replace(x=made)
+
+        def enhance(images: Tensor) -> Tensor:
+            check_images(images)
+            return in_chunks(lambda some, at: enhanced(some, params[at]), images, rows, growth=4)
+
+        return batch.replace(x=by_shares(enhance, x) if x.dtype == torch.uint16 else enhance(x))
 
 
 def enhanced(images: Tensor, params: EnhanceParams) -> Tensor:

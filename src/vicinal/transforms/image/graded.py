@@ -78,7 +78,9 @@ def cover(images: Tensor, side: Tensor, place: Tensor) -> Tensor:
     covered = box_mask(start.long(), stop.long(), images.shape[2:])[:, None]
     channels = images.shape[1]
     levels = torch.tensor(GREY if channels == 3 else GREY[1:2], device=images.device)
-    fill = levels if images.dtype == torch.uint8 else levels / 255
+    fill = levels / 255 if images.is_floating_point() else levels
+    if images.dtype == torch.uint16:
+        fill = fill * 257
     return torch.where(covered, fill.to(images.dtype).view(-1, 1, 1), images)
 
 

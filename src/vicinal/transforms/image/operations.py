@@ -26,6 +26,7 @@ from torch import Tensor
 from vicinal.transforms.image import colour, geometry
 from vicinal.transforms.image.chunks import Kernel, in_chunks
 from vicinal.transforms.image.geometry import Interpolation
+from vicinal.transforms.image.sixteen_bits import by_shares
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ def apply_operations(
     from it, and it is waited for.
 
     Args:
-        images: (B, C, H, W) with one or three channels, uint8 or floating in [0, 1].
+        images: (B, C, H, W) with one or three channels, uint8, uint16 or floating in [0, 1]. Those
+            of 16 bits are equalised by way of 8.
         operation: (B, N) int64, places in `OPERATIONS`.
         argument: (B, N) float32, in the operation's unit.
         interpolation: how warps read between pixels.
@@ -120,6 +122,13 @@ def apply_operations(
     if images.dtype in (torch.float16, torch.bfloat16):
         wide = apply_operations(images.float(), operation, argument, interpolation=interpolation)
         return wide.to(images.dtype)
+    if images.dtype == torch.uint16:
+        return by_shares(
+            lambda shares: apply_operations(
+                shares, operation, argument, interpolation=interpolation
+            ),
+            images,
+        )
     device = images.device
     ranks = _RANK[operation.cpu()]
     argument = argument.to(device)
@@ -139,13 +148,13 @@ def apply_operations(
 
 
 def check_images(images: Tensor) -> None:
-    """Raise unless they are (B, 1 or 3, H, W) and uint8 or floating."""
+    """Raise unless they are (B, 1 or 3, H, W) and uint8, uint16 or floating."""
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
             f"x must be images (B, C, H, W) of 1 or 3 channels, got shape {tuple(images.shape)}"
         )
-    if images.dtype != torch.uint8 and not images.is_floating_point():
-        raise TypeError(f"images must be uint8, or floating in [0, 1], got {images.dtype}")
+    if images.dtype not in (torch.uint8, torch.uint16) and not images.is_floating_point():
+        raise TypeError(f"images must be uint8, uint16 or floating in [0, 1], got {images.dtype}")
 
 
 def _apply_sorted(
