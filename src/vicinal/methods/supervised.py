@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,10 +15,13 @@ from vicinal.core.objective import Objective
 from vicinal.core.params import Params
 from vicinal.core.probe import Probe, ask, listening
 from vicinal.objectives.target_loss import TargetLoss
+from vicinal.policies.schedule import at
 
 
 class Supervised(Method):
     """Augment a batch, run the model, and take a step on the objective.
+
+    Where an augmentation is a schedule, or has one in it, each step has what it is at that step.
 
     Args:
         raw: applied to the inputs as the task has them, after its baseline.
@@ -54,10 +57,19 @@ class Supervised(Method):
     @property
     def probes(self) -> tuple[Probe, ...]:
         """All that its parts ask of the model."""
+        return self._probes_of(self.raw, self.prepared)
+
+    def _probes_of(self, *parts: Augmentation | None) -> tuple[Probe, ...]:
+        """What some parts and the objective ask, each question once."""
         asked = self.objective.probes
-        for part in (self.raw, self.prepared):
+        for part in parts:
             asked += part.probes if part is not None else ()
         return tuple(dict.fromkeys(asked))
+
+    def part(self, learner: Learner, name: Literal["raw", "prepared"]) -> Augmentation | None:
+        """What is done to raw or to prepared inputs, fitted, and as it is in this step."""
+        part: Augmentation | None = learner.fitted.get(name, getattr(self, name))
+        return None if part is None else at(part, learner.step / learner.setting.steps)
 
     def phases(self) -> tuple[Phase, ...]:
         pooled = self.prepared is not None and self.prepared.pooled
@@ -100,7 +112,8 @@ class Supervised(Method):
     def asked(self, learner: Learner, batch: Batch) -> tuple[Batch, Params | None]:
         """What is `ready`, with what the model says of it as evidence."""
         batch, params = self.ready(learner, batch)
-        return ask(self.probes, learner.networks, batch), params
+        probes = self._probes_of(self.part(learner, "raw"), self.part(learner, "prepared"))
+        return ask(probes, learner.networks, batch), params
 
     def finished(
         self, learner: Learner, batch: Batch, params: Params | None, place: int
@@ -113,7 +126,7 @@ class Supervised(Method):
             params: of what was done before; returned where nothing is done.
             place: 0 for the first time, and further for each repetition.
         """
-        prepared = learner.fitted.get("prepared", self.prepared)
+        prepared = self.part(learner, "prepared")
         if prepared is None:
             return batch, params
         draws = learner.draws(batch).within("prepared")
@@ -130,7 +143,7 @@ class Supervised(Method):
         """
         batch = self.based(learner, batch)
         params: Params | None = None
-        raw = learner.fitted.get("raw", self.raw)
+        raw = self.part(learner, "raw")
         if raw is not None:
             batch, params = raw.augment(batch, learner.draws(batch).within("raw"))
         return batch.replace(x=learner.setting.prepare(batch.x)), params
