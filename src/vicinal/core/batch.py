@@ -44,13 +44,13 @@ class Batch:
     @classmethod
     def of(cls, x: Any, target: Tensor | Target | None = None) -> Self:
         """A batch of its own, whose rows are numbered from 0."""
-        leaf = pytree.tree_leaves(x)[0]
+        leaf = x if isinstance(x, Tensor) else pytree.tree_leaves(x)[0]
         index = torch.arange(len(leaf), device=leaf.device)
         return cls(x=x, target=None if target is None else Target.of(target), index=index)
 
     def __post_init__(self) -> None:
         size = len(self.index)
-        for leaf in pytree.tree_leaves(self.x):
+        for leaf in (self.x,) if isinstance(self.x, Tensor) else pytree.tree_leaves(self.x):
             if len(leaf) != size:
                 raise ValueError(f"x has {len(leaf)} rows, and index {size}")
         if self.target is not None and len(self.target) != size:

@@ -85,13 +85,15 @@ class Draws:
         """One draw for the whole batch: every row gets the same numbers.
 
         They depend on which rows are in the batch, not on their order. `permutation` still pairs
-        the rows at random.
+        the rows at random. On the CPU the rows of a result are one row, expanded: it cannot be
+        written to.
         """
-        total = self._rows.sum()
-        if isinstance(self._rows, Tensor):
-            rows: Any = counter.mix_tensor(total).expand(self._size)
+        rows: Any = self._rows
+        if isinstance(rows, Tensor):
+            rows = counter.mix_tensor(rows.sum()).expand(self._size)
         else:
-            rows = np.broadcast_to(counter.mix_words(total[None]), (self._size,))
+            total = rows * self._size if isinstance(rows, int) else int(rows.sum())
+            rows = counter.mix_int(total)
         return self._derive(rows, self._space + "shared/")
 
     def grouped(self, group: Tensor) -> Self:
@@ -107,8 +109,9 @@ class Draws:
 
     def __getitem__(self, rows: Tensor) -> Self:
         """The numbers of some of the rows, as they have them. rows: (M,) int64, positions."""
-        at = rows if isinstance(self._rows, Tensor) else rows.numpy()
-        other = self._derive(self._rows[at], self._space)
+        at = rows if isinstance(self._own, Tensor) else rows.numpy()
+        words = self._rows if isinstance(self._rows, int) else self._rows[at]
+        other = self._derive(words, self._space)
         other._own, other._size = self._own[at], len(rows)
         return other
 
@@ -119,8 +122,18 @@ class Draws:
         return other
 
     def _words(self, name: str, shape: Sequence[int]) -> Any:
-        """(B, *shape) words: uint64 in NumPy on the CPU, int64 in torch elsewhere."""
+        """Words: uint64 in NumPy on the CPU, int64 in torch elsewhere.
+
+        Of shape (B, *shape); (1, *shape) in NumPy if all rows share them, which `_rows_of` expands.
+        """
         return self._named(self._rows, name, shape)
+
+    def _rows_of(self, numbers: Any) -> Tensor:
+        """What was made of words, for every row. numbers: an array."""
+        tensor = torch.from_numpy(numbers)
+        if isinstance(self._rows, int):
+            return tensor.expand(self._size, *tensor.shape[1:])
+        return tensor
 
     def _named(self, rows: Any, name: str, shape: Sequence[int] = ()) -> Any:
         key = counter.name_key(self._space + name)
@@ -131,6 +144,10 @@ class Draws:
                 steps = torch.arange(count, device=self._device) * counter.signed(counter.GOLDEN)
                 keyed = (keyed[:, None] + steps).view(self._size, *shape)
             return counter.mix_tensor(keyed)
+        if isinstance(rows, int):
+            # A handful of numbers: Python is done before NumPy has started.
+            one = [counter.mix_int(rows + key + step * counter.GOLDEN) for step in range(count)]
+            return np.array(one, dtype=np.uint64).reshape(1, *shape)
         words: counter.Words = rows + np.uint64(key)
         if not shape:
             return counter.mix_words(words)
@@ -155,12 +172,13 @@ class Draws:
             (B, *shape) float32.
         """
         words = self._words(name, shape)
-        unit: Tensor = (
-            ((words >> 40) & ((1 << 24) - 1)).float() * float(_SINGLE)
-            if isinstance(words, Tensor)
-            else torch.from_numpy((words >> _U40).astype(np.float32, order="C") * _SINGLE)
-        )
-        return unit if (low, high) == (0.0, 1.0) else unit.mul_(high - low).add_(low)
+        if isinstance(words, Tensor):
+            unit = ((words >> 40) & ((1 << 24) - 1)).float() * float(_SINGLE)
+            return unit if (low, high) == (0.0, 1.0) else unit.mul_(high - low).add_(low)
+        numbers = (words >> _U40).astype(np.float32, order="C") * _SINGLE
+        if (low, high) != (0.0, 1.0):
+            numbers = numbers * np.float32(high - low) + np.float32(low)
+        return self._rows_of(numbers)
 
     def normal(self, name: str, *, shape: Sequence[int] = ()) -> Tensor:
         """Standard normal. Returns (B, *shape) float32."""
@@ -170,7 +188,7 @@ class Draws:
             return normal.float()
         from scipy.special import ndtri
 
-        return torch.from_numpy(ndtri(unit).astype(np.float32, order="C"))
+        return self._rows_of(ndtri(unit).astype(np.float32, order="C"))
 
     def below(
         self, name: str, bound: int | Sequence[int] | Tensor, *, shape: Sequence[int] = ()
@@ -190,7 +208,7 @@ class Draws:
         unit = self._open(name, shape)
         if isinstance(unit, np.ndarray):
             scale: Any = bound.numpy() if isinstance(bound, Tensor) else bound
-            return torch.from_numpy((unit * scale).astype(np.int64, order="C"))
+            return self._rows_of((unit * scale).astype(np.int64, order="C"))
         if isinstance(bound, Sequence):
             bound = torch.tensor(bound, device=unit.device)
         scaled: Tensor = unit * bound
@@ -212,7 +230,7 @@ class Draws:
         if isinstance(unit, Tensor):
             return _beta_quantile_tensor(unit.logit(), float(a), float(b)).float()
         logit = np.log(unit) - np.log1p(-unit)
-        return torch.from_numpy(
+        return self._rows_of(
             quantiles.beta_quantile(logit, float(a), float(b)).astype(np.float32, order="C")
         )
 
@@ -239,7 +257,7 @@ class Draws:
         inner = edges[:-1] / edges[-1]
         if isinstance(unit, Tensor):
             return torch.bucketize(unit, torch.from_numpy(inner).to(self._device), right=True)
-        return torch.from_numpy(
+        return self._rows_of(
             np.searchsorted(inner, unit, side="right").astype(np.int64, order="C")
         )
 
@@ -269,7 +287,7 @@ class Draws:
         return (
             words
             if isinstance(words, Tensor)
-            else torch.from_numpy(words.astype(np.int64, order="C"))
+            else self._rows_of(words.astype(np.int64, order="C"))
         )
 
     def _order(self, name: str) -> Tensor:

@@ -27,6 +27,11 @@ class Rows:
     """
 
     def __post_init__(self) -> None:
+        values = vars(self).values()
+        # Records of plain tensors are made several times a batch: no generator for them.
+        lengths = {len(v) for v in values if isinstance(v, Tensor)}
+        if len(lengths) <= 1 and all(isinstance(v, Tensor | str | None) for v in values):
+            return
         if len({len(leaf) for _, leaf in self.leaves()}) > 1:
             sizes = {name: len(leaf) for name, leaf in self.leaves()}
             raise ValueError(f"all fields of {type(self).__name__} need equal lengths, got {sizes}")
