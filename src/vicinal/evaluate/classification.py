@@ -13,6 +13,7 @@ from vicinal.evaluate.calibration import (
     classwise_calibration_error,
     reliability,
 )
+from vicinal.evaluate.diagnostic import area_under_roc, sensitivity, specificity
 from vicinal.evaluate.evaluation import Evaluation
 
 
@@ -39,7 +40,7 @@ def evaluate_classification(
     right = torch.nn.functional.one_hot(labels, len(classes)).double()
     confidence, predicted = probabilities.max(dim=1)
     correct = (predicted == labels).double()
-    per_class = _accuracy_of_classes(correct, labels, len(classes))
+    per_class = sensitivity(predicted, labels, classes=len(classes))
     bins = reliability(confidence, correct)
     metrics = {
         "accuracy": correct.mean(),
@@ -48,6 +49,9 @@ def evaluate_classification(
         "brier": (probabilities - right).square().sum(dim=1).mean(),
         "overconfidence": (confidence - correct).mean(),
     }
+    if (labels != labels[0]).any():  # among rows of one class there is nothing to rank or to leave
+        metrics["specificity"] = specificity(predicted, labels, classes=len(classes)).mean()
+        metrics["auc"] = torch.tensor(area_under_roc(probabilities, labels), dtype=torch.float64)
     return Evaluation(
         metrics={name: float(value) for name, value in metrics.items()}
         | {
@@ -57,13 +61,6 @@ def evaluate_classification(
         },
         reliability=bins,
         per_class=dict(zip(classes, per_class.tolist(), strict=True)),
-    )
-
-
-def _accuracy_of_classes(correct: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """(C,) float64, NaN for classes without rows."""
-    return torch.bincount(labels, correct, minlength=classes) / torch.bincount(
-        labels, minlength=classes
     )
 
 

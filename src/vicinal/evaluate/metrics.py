@@ -57,6 +57,19 @@ METRICS: dict[str, Metric] = {
         meaning="accuracy of each class, averaged over the classes, rare ones counting in full",
         style="share",
     ),
+    "auc": Metric(
+        "AUC",
+        higher_is_better=True,
+        meaning="how often a row of a class is given more of it than a row of another: each class "
+        "against the rest, weighted by rows",
+    ),
+    "specificity": Metric(
+        "specificity",
+        higher_is_better=True,
+        meaning="share of rows of other classes that are not taken for this one, mean over the "
+        "classes; their mean sensitivity is the macro accuracy",
+        style="share",
+    ),
     "nll": Metric(
         "NLL",
         higher_is_better=False,
