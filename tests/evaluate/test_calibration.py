@@ -13,8 +13,12 @@ from torch import Tensor
 
 from vicinal.evaluate.calibration import (
     adaptive_calibration_error,
+    average_calibration_error,
+    calibration,
     classwise_calibration_error,
     fit_temperature,
+    maximum_calibration_error,
+    reliability,
 )
 from vicinal.evaluate.classification import evaluate_classification
 
@@ -61,7 +65,51 @@ def test_bins_of_equal_counts_are_as_loops_have_them(seed: int, rows: int, class
     assert adaptive_calibration_error(confidence, correct) == pytest.approx(error, abs=1e-12)
 
 
+@cases
+def test_the_largest_gap_is_the_judges_and_the_average_one_counts_bins_alike(
+    seed: int, rows: int, classes: int
+) -> None:
+    logits, labels = outputs(seed, rows, classes)
+    report = calibration(logits, labels)
+    probabilities = logits.double().softmax(dim=1)
+    largest = judge.multiclass_calibration_error(
+        probabilities, labels, num_classes=classes, n_bins=15, norm="max"
+    )
+    assert report.mce == pytest.approx(float(largest), abs=1e-6)
+    confidence, predicted = probabilities.max(dim=1)
+    gaps: dict[int, list[float]] = {}
+    for sure, right in zip(confidence.tolist(), (predicted == labels).tolist(), strict=True):
+        gaps.setdefault(math.ceil(sure * 15), []).append(sure - right)
+    means = [abs(sum(gap) / len(gap)) for gap in gaps.values()]
+    assert report.ace == pytest.approx(sum(means) / len(means), abs=1e-9)
+    assert report.ece <= report.mce + 1e-12
+    assert report.ace <= report.mce + 1e-12
+
+
+def test_a_report_has_what_the_single_measures_say() -> None:
+    logits, labels = outputs(3, 400, 4)
+    report = calibration(logits, labels, bins=10)
+    probabilities = logits.double().softmax(dim=1)
+    confidence, predicted = probabilities.max(dim=1)
+    correct = (predicted == labels).double()
+    assert report.nll == nll(logits, labels, 1.0)
+    assert report.adaptive == adaptive_calibration_error(confidence, correct, bins=10)
+    assert report.classwise == classwise_calibration_error(probabilities, labels, bins=10)
+    table = reliability(confidence, correct, bins=10)
+    assert [one.count for one in report.reliability] == [one.count for one in table]
+    metrics = evaluate_classification(logits, labels, classes=list("abcd")).metrics
+    assert calibration(logits, labels).ece == metrics["ece"]
+    with pytest.raises(ValueError, match="bins must be at least 1, got 0"):
+        calibration(logits, labels, bins=0)
+    with pytest.raises(ValueError, match="must be finite"):
+        calibration(logits * math.nan, labels)
+
+
 def test_the_errors_by_hand() -> None:
+    # In (0.5, 0.75] one prediction of 0.7 is right; in (0.75, 1] three of 0.8 are right once.
+    table = reliability(torch.tensor([0.7, 0.8, 0.8, 0.8]), torch.tensor([1.0, 1, 0, 0]), bins=4)
+    assert average_calibration_error(table) == pytest.approx((0.3 + 0.8 - 1 / 3) / 2)
+    assert maximum_calibration_error(table) == pytest.approx(0.8 - 1 / 3)
     confidence = torch.tensor([0.5, 0.6, 0.9, 1.0])
     correct = torch.tensor([1.0, 0.0, 1.0, 1.0])
     # Two bins of two: 0.55 against 1/2, 0.95 against 1.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,6 +13,58 @@ from vicinal.evaluate.evaluation import ReliabilityBin
 
 #: Bins of confidence, as in Guo et al., On Calibration of Modern Neural Networks, 2017.
 BINS = 15
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far a classifier's confidence is from the share of its predictions that are right.
+
+    nll: mean negative log likelihood of the labels, in nats.
+    ece: expected calibration error, over bins of equal width.
+    ace: average calibration error, the mean gap of the bins that are filled, whatever they hold.
+    mce: maximum calibration error, the largest gap of a bin.
+    adaptive: the calibration error over bins of equally many predictions.
+    classwise: that of the probability of each class, averaged.
+    reliability: the bins of equal width, from low to high.
+    """
+
+    nll: float
+    ece: float
+    ace: float
+    mce: float
+    adaptive: float
+    classwise: float
+    reliability: tuple[ReliabilityBin, ...]
+
+
+def calibration(logits: Tensor, labels: Tensor, *, bins: int = BINS) -> Calibration:
+    """All measures of calibration of held-out logits.
+
+    Args:
+        logits: (N, C) float, before any softmax.
+        labels: (N,) int64, the right classes.
+        bins: how many.
+
+    Raises:
+        ValueError: shapes do not fit, a label is no class, a logit is not finite, or there is no
+            bin.
+    """
+    check_logits(logits, labels)
+    if bins < 1:
+        raise ValueError(f"bins must be at least 1, got {bins}")
+    probabilities = logits.double().softmax(dim=1)
+    confidence, predicted = probabilities.max(dim=1)
+    correct = (predicted == labels).double()
+    table = reliability(confidence, correct, bins=bins)
+    return Calibration(
+        nll=float(torch.nn.functional.cross_entropy(logits.double(), labels)),
+        ece=calibration_error(table),
+        ace=average_calibration_error(table),
+        mce=maximum_calibration_error(table),
+        adaptive=adaptive_calibration_error(confidence, correct, bins=bins),
+        classwise=classwise_calibration_error(probabilities, labels, bins=bins),
+        reliability=table,
+    )
 
 
 def reliability(
@@ -43,6 +96,28 @@ def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
     filled = [one for one in bins if one.count]
     total = sum(one.count for one in filled)
     return sum(one.count * abs(one.confidence - one.accuracy) for one in filled) / total
+
+
+def average_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """The mean gap of confidence and accuracy over the bins that are filled, each counted once.
+
+    Source: Neumann, Zisserman, Vedaldi, Relaxed Softmax, NeurIPS workshop 2018; ACE of netcal.
+    """
+    gaps = _gaps(bins)
+    return sum(gaps) / len(gaps)
+
+
+def maximum_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """The largest gap of confidence and accuracy of a bin.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 5.
+    """
+    return max(_gaps(bins))
+
+
+def _gaps(bins: Sequence[ReliabilityBin]) -> list[float]:
+    """Of the bins that are filled."""
+    return [abs(one.confidence - one.accuracy) for one in bins if one.count]
 
 
 def adaptive_calibration_error(confidence: Tensor, correct: Tensor, *, bins: int = BINS) -> float:
@@ -106,17 +181,10 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """
     from scipy.optimize import brentq
 
+    slope = slope_in_inverse_temperature(logits, labels)
     wide = logits.double()
-    # What a constant in a row adds cancels, and would only cost digits.
-    wide = wide - wide.amax(dim=1, keepdim=True)
     given = wide.gather(1, labels[:, None])[:, 0]
-
-    def slope(log_temperature: float) -> float:
-        """Of the mean negative log likelihood in one over the temperature."""
-        shares = (wide / math.exp(log_temperature)).softmax(dim=1)
-        return float(((shares * wide).sum(dim=1) - given).mean())
-
-    if not bool((given < 0).any()):
+    if not bool((given < wide.amax(dim=1)).any()):
         raise ValueError("a temperature needs a row that is predicted wrong, and there is none")
     if not float((wide.mean(dim=1) - given).mean()) < 0:
         raise ValueError("a temperature needs logits that tell of the labels: these do not")
@@ -127,6 +195,48 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     while slope(high) >= 0:
         high *= 2
     return math.exp(brentq(slope, low, high, xtol=1e-12, rtol=1e-9))
+
+
+def slope_in_inverse_temperature(logits: Tensor, labels: Tensor) -> Callable[[float], float]:
+    """How the mean negative log likelihood changes with one over the temperature.
+
+    Args:
+        logits: (N, C) float.
+        labels: (N,) int64.
+
+    Returns:
+        A function of the temperature's logarithm; it never rises.
+    """
+    wide = logits.double()
+    # What a constant in a row adds cancels, and would only cost digits.
+    wide = wide - wide.amax(dim=1, keepdim=True)
+    given = wide.gather(1, labels[:, None])[:, 0]
+
+    def slope(log_temperature: float) -> float:
+        shares = (wide / math.exp(log_temperature)).softmax(dim=1)
+        return float(((shares * wide).sum(dim=1) - given).mean())
+
+    return slope
+
+
+def check_logits(logits: Tensor, labels: Tensor) -> None:
+    """Refuse logits and labels that do not belong together.
+
+    Raises:
+        ValueError: shapes do not fit, a label is no class, or a logit is not finite.
+    """
+    if logits.dim() != 2 or labels.shape != logits.shape[:1] or not len(labels):
+        raise ValueError(
+            f"logits must be (N, C) and labels (N,) with N > 0, got {tuple(logits.shape)} and "
+            f"{tuple(labels.shape)}"
+        )
+    if (
+        labels.is_floating_point()
+        or not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]
+    ):
+        raise ValueError(f"labels must be classes, whole numbers in [0, {logits.shape[1]})")
+    if not bool(logits.isfinite().all()):
+        raise ValueError("logits must be finite, got NaN or infinity")
 
 
 def _edges(bins: int, device: torch.device) -> Tensor:
