@@ -95,6 +95,7 @@ class Learner:
     schedules: by name; a schedule advances with the optimiser of its name.
     memory: other tensors that last: queues, running statistics.
     fitted: augmentations that know the training rows, by name; not saved, since `enter` fits them.
+    layers: names of the model's layers, by what they are for; not saved, since `start` finds them.
     phase: name of the phase that goes on, set by the trainer.
     step: steps of the trial so far, counted by the trainer.
     updates: steps that each optimiser has taken.
@@ -106,6 +107,7 @@ class Learner:
     schedules: dict[str, LRScheduler] = field(default_factory=dict)
     memory: dict[str, Tensor] = field(default_factory=dict)
     fitted: dict[str, Augmentation] = field(default_factory=dict)
+    layers: dict[str, str] = field(default_factory=dict)
     phase: str = ""
     step: int = 0
     updates: Counter[str] = field(default_factory=Counter)
