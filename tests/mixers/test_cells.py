@@ -16,7 +16,15 @@ from torch import Tensor
 
 from vicinal import Batch, ClassTarget, CutMix, Draws, MaskMix, PatchMixing
 from vicinal.core.partner_share import PartnerShare
-from vicinal.mixers.cells import CellsParams, GridMask, random_cells, shown, smallest
+from vicinal.mixers.cells import (
+    CellsParams,
+    GridMask,
+    cells_area,
+    largest,
+    random_cells,
+    shown,
+    smallest,
+)
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "mixpro_authors.json").read_text())
 
@@ -168,16 +176,44 @@ def test_params_say_where_the_partner_is(
     assert torch.equal(some, every[(slice(None), *(slice(0, size, 3) for size in sizes))])
 
 
-def test_the_smallest_numbers_are_found_whatever_their_ties() -> None:
-    keys = torch.tensor([[3, 1, 1, 2], [0, 0, 0, 0], [5, 4, 3, 2]])
-    found = smallest(keys, torch.tensor([2, 3, 0]))
-    expected = [[False, True, True, False], [True, True, True, False], [False] * 4]
+def test_the_smallest_numbers_are_found() -> None:
+    keys = torch.tensor([[3, -1, 2, 1], [4, 3, 2, 1], [1, 2, 3, 4], [5, 4, 3, -(2**62)]])
+    found = smallest(keys, torch.tensor([2, 4, 0, 1]))
+    expected = [[False, True, False, True], [True] * 4, [False] * 4, [False] * 3 + [True]]
     assert found.tolist() == expected
+
+
+@given(
+    values=st.lists(st.sampled_from([-3.5, -1e-30, -0.0, 0.0, 1e-30, 2.0, 7e8]), min_size=1),
+    data=st.data(),
+)
+def test_the_largest_numbers_are_found_and_the_first_of_equal_ones(
+    values: list[float], data: st.DataObject
+) -> None:
+    count = data.draw(st.integers(0, len(values)))
+    found = largest(torch.tensor([values]), torch.tensor([count]))
+    order = sorted(range(len(values)), key=lambda place: (-values[place], place))
+    assert found.nonzero()[:, 1].tolist() == sorted(order[:count])
 
 
 def test_cells_beyond_the_end_are_cropped() -> None:
     cells = torch.tensor([[[1, 2], [3, 4]]])
     assert shown(cells, (3, 3), (4, 4)).tolist() == [[[1, 1, 2], [1, 1, 2], [3, 3, 4]]]
+
+
+@given(
+    sizes=st.lists(st.integers(1, 11), min_size=1, max_size=3),
+    counts=st.lists(st.integers(1, 6), min_size=3, max_size=3),
+    beyond=st.integers(0, 3),
+)
+def test_the_area_of_cells_is_that_of_their_pixels(
+    sizes: list[int], counts: list[int], beyond: int
+) -> None:
+    generator = torch.Generator().manual_seed(sum(sizes))
+    cells = torch.rand(3, *counts[: len(sizes)], generator=generator) < 0.6
+    extents = [size + beyond for size in sizes]
+    expected = shown(cells, sizes, extents).flatten(1).double().mean(1).float()
+    assert torch.equal(cells_area(cells, sizes, extents), expected)
 
 
 def test_whole_numbers_stay_whole() -> None:
