@@ -132,9 +132,17 @@ def test_a_partner_may_come_from_a_pool_without_labels() -> None:
     torch.testing.assert_close(mixed.tensor[1], 0.25 * batch.tensor[1] + 0.75)
 
 
+def test_bytes_are_rounded_to_the_nearest() -> None:
+    x = torch.tensor([[0, 7, 255], [10, 8, 254]], dtype=torch.uint8)
+    params = MixupParams(torch.tensor([1, 0]), torch.tensor([0.75, 0.5]))
+    mixed = Mixup().apply(Batch.of(x), params).tensor
+    assert mixed.dtype == torch.uint8
+    assert mixed.tolist() == [[3, 7, 255], [5, 8, 255]]  # 2.5, 7.25, 254.75; 5, 7.5, 254.5
+
+
 def test_whole_numbers_are_refused() -> None:
-    batch = Batch.of(torch.zeros(3, 2, dtype=torch.uint8))
-    with pytest.raises(TypeError, match=r"floating point to be interpolated, got torch\.uint8"):
+    batch = Batch.of(torch.zeros(3, 2, dtype=torch.int64))
+    with pytest.raises(TypeError, match=r"uint8 to be interpolated, got torch\.int64"):
         Mixup()(batch, draws=Draws(0, batch.index))
 
 

@@ -60,8 +60,9 @@ def test_shares_between_nothing_and_all_interpolate() -> None:
     mixed = blended(x, x, torch.tensor([1, 0]), own)
     assert torch.equal(mixed[0, 0], torch.tensor([8.0, 6.0, 4.0, 0.0]))
     assert torch.equal(mixed[1, 2], torch.tensor([0.0, 2.0, 4.0, 8.0]))
-    with pytest.raises(TypeError, match="floating point to be interpolated"):
-        blended(x.byte(), x.byte(), torch.tensor([1, 0]), own)
+    assert torch.equal(blended(x.byte(), x.byte(), torch.tensor([1, 0]), own), mixed.byte())
+    with pytest.raises(TypeError, match="uint8 to be interpolated"):
+        blended(x.long(), x.long(), torch.tensor([1, 0]), own)
 
 
 def test_whole_numbers_are_shown_as_they_are() -> None:

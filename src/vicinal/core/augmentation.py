@@ -35,6 +35,8 @@ class Augmentation(ABC):
     probes: tuple[Probe, ...] = ()
     #: Whether `sample` and `apply` need a batch whose pool is all of the training rows.
     pooled: bool = False
+    #: Whether `apply` writes its result to `batch.out` where that is given and can be used.
+    writes_out: ClassVar[bool] = False
     #: Whether `fit` has to see the training rows before it can sample.
     unfitted: bool = False
 
@@ -67,6 +69,7 @@ class Augmentation(ABC):
         *,
         draws: Draws | None = None,
         generator: torch.Generator | None = None,
+        out: Tensor | None = None,
     ) -> Any:
         """Sample and apply.
 
@@ -76,19 +79,26 @@ class Augmentation(ABC):
             draws: where numbers come from, for the rows of this batch.
             generator: where they come from if no draws are given; torch's global generator by
                 default.
+            out: where the result is written, a tensor like x: memory kept from batch to batch, or x
+                itself where it is not needed any more. New memory by default.
 
         Returns:
             The new Batch for a Batch; (x, target) if labels are given, and x alone if not.
 
         Raises:
-            ValueError: both draws and generator are given.
+            ValueError: both draws and generator are given, or out is not like x.
         """
         if draws is not None and generator is not None:
             raise ValueError("pass draws or generator, not both")
         batch = x if isinstance(x, Batch) else Batch.of(x, y)
         if draws is None:
             draws = Draws.from_generator(generator, batch.index)
+        if out is not None:
+            batch.replace(out=out)  # refused unless it is like x
+            batch = batch.replace(out=out if self.writes_out else None)
         result, _ = self.augment(batch, draws)
+        if out is not None and result.x is not out:
+            result = result.replace(x=out.copy_(result.x))
         if isinstance(x, Batch):
             return result
         return result.x if y is None else (result.x, result.target)

@@ -31,6 +31,9 @@ class Batch:
     evidence: what probes found for these samples, each (B, ...).
     extras: other things that the dataset delivers with its samples, by name, each of B rows:
         stored params, a teacher's outputs.
+    out: memory that the next result's x may be written to, like x; it may be x's own, which is lost
+        then. Used where it helps: on a CPU, where the first touch of new memory costs more than
+        mixing.
     """
 
     x: Any
@@ -40,6 +43,7 @@ class Batch:
     pool: Batch | None = None
     evidence: Mapping[Probe, Tensor] = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)
+    out: Tensor | None = None
 
     @classmethod
     def of(cls, x: Any, target: Tensor | Target | None = None) -> Self:
@@ -53,6 +57,8 @@ class Batch:
         for leaf in (self.x,) if isinstance(self.x, Tensor) else pytree.tree_leaves(self.x):
             if len(leaf) != size:
                 raise ValueError(f"x has {len(leaf)} rows, and index {size}")
+        if self.out is not None and not _alike(self.out, self.x):
+            raise ValueError("out must have x's shape, type, device and layout")
         if self.target is not None and len(self.target) != size:
             raise ValueError(f"target has {len(self.target)} rows, and x {size}")
 
@@ -71,7 +77,9 @@ class Batch:
         return self.x
 
     def replace(self, **fields: Any) -> Self:
-        """The same batch with other fields."""
+        """The same batch with other fields. Another x has no `out` unless it is given."""
+        if "x" in fields:
+            fields.setdefault("out", None)
         return type(self)(**vars(self) | fields)
 
     def __getitem__(self, rows: slice | Tensor) -> Self:
@@ -132,3 +140,12 @@ class Batch:
         """The partners themselves. rows: (M,) int64, rows of the dataset. See `partners`."""
         pool, at = self.partners(rows)
         return pool.map(lambda tensor: tensor[at])
+
+
+def _alike(out: Tensor, x: Any) -> bool:
+    return isinstance(x, Tensor) and (out.shape, out.dtype, out.device, out.stride()) == (
+        x.shape,
+        x.dtype,
+        x.device,
+        x.stride(),
+    )

@@ -27,7 +27,9 @@ class Kernel(Protocol):
     ) -> Tensor: ...
 
 
-def in_blocks(kernel: Kernel, x: Tensor, pool: Tensor, at: Tensor, how: Tensor) -> Tensor:
+def in_blocks(
+    kernel: Kernel, x: Tensor, pool: Tensor, at: Tensor, how: Tensor, *, out: Tensor | None = None
+) -> Tensor:
     """Mix each row of x with a row of the pool.
 
     On a CPU partners are gathered into the memory of the result, some rows at a time, and mixed
@@ -40,19 +42,42 @@ def in_blocks(kernel: Kernel, x: Tensor, pool: Tensor, at: Tensor, how: Tensor) 
         pool: (P, ...), of x's type.
         at: (B,) int64, the partners' positions in the pool.
         how: (B, ...), the weight or mask of each row, as the kernel takes it.
+        out: memory for the result, as `room` takes it; not where gradients are wanted.
 
     Returns:
-        (B, ...), new memory in x's memory format.
+        (B, ...), new memory in x's memory format, or `out`.
     """
     if not may_be_written(x, pool, how):
         return kernel(x, pool[at], how)
-    out = fresh_like(x)
+    out, pool, at = room(x, pool, at, out)
     step = max(1, BLOCK_BYTES // max(1, x[:1].nbytes))
+    if out.data_ptr() == x.data_ptr():
+        return kernel(x, pool.index_select(0, at), how, out=out)
     for start in range(0, len(x), step):
         block = slice(start, start + step)
         partner = torch.index_select(pool, 0, at[block], out=out[block])
         kernel(x[block], partner, how[block], out=partner)
     return out
+
+
+def room(x: Tensor, pool: Tensor, at: Tensor, out: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Memory for a result like x, and where the partners are: never in that memory.
+
+    Args:
+        x: (B, ...).
+        pool: (P, ...), of x's type.
+        at: (B,) int64, the partners' positions in the pool.
+        out: (B, ...), memory to use; it may be x's own. New memory by default.
+
+    Returns:
+        The memory, a pool, and positions in it. The pool is another one where the result is
+        written over the one given.
+    """
+    if out is None:
+        return fresh_like(x), pool, at
+    if out.untyped_storage().data_ptr() == pool.untyped_storage().data_ptr():
+        return out, pool.index_select(0, at), torch.arange(len(at))
+    return out, pool, at
 
 
 def may_be_written(*inputs: Tensor) -> bool:

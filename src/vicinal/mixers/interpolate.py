@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Paper, Range, Result
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
-from vicinal.mixers.blocks import in_blocks
+from vicinal.mixers.blend import interpolated
 from vicinal.mixers.pairing import PERMUTATION, Pairing, PairMixer
 
 Scope = Literal["sample", "batch"]
@@ -88,11 +87,13 @@ class Mixup(PairMixer):
         ),
         differs=("one weight per sample, where the authors' code has one per batch",),
         example="x, target = vicinal.Mixup()(x, y); loss = target.loss(model(x))",
-        dtypes=("float32", "float16", "bfloat16", "float64"),
+        dtypes=("float32", "float16", "bfloat16", "float64", "uint8"),
         differentiable=True,
         compiles=True,
         stage="prepared",
     )
+
+    writes_out = True
 
     def __init__(
         self, alpha: float = 1.0, *, scope: Scope = "sample", pairing: Pairing = PERMUTATION
@@ -109,16 +110,8 @@ class Mixup(PairMixer):
 
     def apply(self, batch: Batch, params: MixupParams) -> Batch:
         pool, at = batch.partners(params.partner)
-        x = batch.tensor
-        if not x.is_floating_point():
-            raise TypeError(f"x must be floating point to be interpolated, got {x.dtype}")
         target = batch.target
         if target is not None and pool.target is not None:
             target = target.mix(pool.target[at], params.kept)
-        kept = params.kept.to(x.dtype).view(-1, *(1,) * (x.dim() - 1))
-        mixed = in_blocks(_lerp, x, pool.tensor, at, kept)
+        mixed = interpolated(batch.tensor, pool.tensor, at, params.kept, out=batch.out)
         return batch.replace(x=mixed, target=target)
-
-
-def _lerp(own: Tensor, partner: Tensor, kept: Tensor, out: Tensor | None = None) -> Tensor:
-    return torch.lerp(partner, own, kept, out=out)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vicinal.core.batch import Batch
-from vicinal.mixers.blocks import in_blocks
+from vicinal.mixers.blend import chosen, interpolated
 from vicinal.mixers.pairing import PairMixer
 
 
@@ -20,6 +20,8 @@ class MaskMixer(PairMixer):
     A subclass draws who is mixed and where, and makes the mask of it. Its params have a field
     `partner`, (B,) int64.
     """
+
+    writes_out = True
 
     @abstractmethod
     def own_share(self, batch: Batch, params: Any) -> Tensor:
@@ -54,7 +56,7 @@ def mix_by_mask(
 
     Raises:
         ValueError: the mask is not of the batch's size.
-        TypeError: x is not floating point, and the mask shows some of both.
+        TypeError: the mask shows some of both, and x is neither floating point nor uint8.
     """
     x = batch.tensor
     if own.shape != (len(x), *x.shape[2:]):
@@ -66,10 +68,12 @@ def mix_by_mask(
     target = batch.target
     if target is not None and pool.target is not None:
         target = target.mix(pool.target[at], shown_area(own) if kept is None else kept, given)
-    return batch.replace(x=blended(x, pool.tensor, at, own), target=target)
+    return batch.replace(x=blended(x, pool.tensor, at, own, out=batch.out), target=target)
 
 
-def blended(x: Tensor, pool: Tensor, at: Tensor, own: Tensor) -> Tensor:
+def blended(
+    x: Tensor, pool: Tensor, at: Tensor, own: Tensor, *, out: Tensor | None = None
+) -> Tensor:
     """Show each row where its mask says so, and a row of the pool elsewhere.
 
     Args:
@@ -77,19 +81,16 @@ def blended(x: Tensor, pool: Tensor, at: Tensor, own: Tensor) -> Tensor:
         pool: (P, C, ...), of x's type.
         at: (B,) int64, positions in the pool.
         own: (B, ...) without the channels: bool, or float in [0, 1].
+        out: memory for the result, as `vicinal.mixers.blocks.room` takes it.
 
     Returns:
-        (B, C, ...), new memory in x's memory format.
+        (B, C, ...), new memory in x's memory format, or `out`.
 
     Raises:
-        TypeError: x is not floating point, and the mask is.
+        TypeError: the mask is floating point, and x is neither that nor uint8.
     """
-    own = own[:, None]  # the same for all channels
-    if own.dtype == torch.bool:
-        return in_blocks(_where, x, pool, at, own)
-    if not x.is_floating_point():
-        raise TypeError(f"x must be floating point to be interpolated, got {x.dtype}")
-    return in_blocks(_lerp, x, pool, at, own.to(x.dtype))
+    by_place = chosen if own.dtype == torch.bool else interpolated
+    return by_place(x, pool, at, own, out=out)
 
 
 def shown_area(own: Tensor) -> Tensor:
@@ -137,13 +138,3 @@ def upsampled(cells: Tensor, sizes: Sequence[int]) -> Tensor:
             place = torch.arange(size, device=cells.device) * count // size
             cells = cells.index_select(axis, place)
     return cells
-
-
-def _where(own: Tensor, partner: Tensor, how: Tensor, out: Tensor | None = None) -> Tensor:
-    return (
-        torch.where(how, own, partner) if out is None else torch.where(how, own, partner, out=out)
-    )
-
-
-def _lerp(own: Tensor, partner: Tensor, how: Tensor, out: Tensor | None = None) -> Tensor:
-    return torch.lerp(partner, own, how, out=out)
