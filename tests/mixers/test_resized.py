@@ -25,10 +25,13 @@ def pixels(height: int, width: int, *, seed: int) -> Tensor:
     return torch.randn(1, 2, height, width, generator=generator)
 
 
-@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize(
+    ("interpolation", "align_corners"), [("nearest", True), ("bilinear", True), ("bilinear", False)]
+)
 @given(own=st.tuples(spans(), spans()), other=st.tuples(spans(), spans()))
 def test_it_is_what_interpolate_makes_of_a_box(
     interpolation: Interpolation,
+    align_corners: bool,
     own: tuple[tuple[int, int, int], ...],
     other: tuple[tuple[int, int, int], ...],
 ) -> None:
@@ -47,14 +50,16 @@ def test_it_is_what_interpolate_makes_of_a_box(
         source_start=torch.tensor([[first, begin]]),
         source_stop=torch.tensor([[last, end]]),
         interpolation=interpolation,
+        align_corners=align_corners,
     )
     expected[:, :, top:bottom, left:right] = F.interpolate(
         pool[:, :, first:last, begin:end],
         size=(bottom - top, right - left),
         mode=interpolation,
-        align_corners=True if interpolation == "bilinear" else None,
+        align_corners=align_corners if interpolation == "bilinear" else None,
     )
-    torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
+    off = 0 if interpolation == "nearest" else 1e-5
+    torch.testing.assert_close(result, expected, atol=off, rtol=0)
     assert x.shape == (1, 2, height, width)
 
 
@@ -113,3 +118,38 @@ def test_places_keep_their_digits_in_every_type(dtype: torch.dtype) -> None:
     expected = torch.zeros(301)
     expected[101] = 1
     torch.testing.assert_close(result[0, 0, 0].float(), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bfloat16, torch.float64])
+def test_the_nearest_pixels_are_moved_as_they_are_whatever_their_type(dtype: torch.dtype) -> None:
+    pool = torch.arange(2 * 3 * 40 * 36).view(2, 3, 40, 36).to(dtype)
+    partner = torch.tensor([1, 0])
+    whole = {"source_start": boxes((0, 0), (0, 0)), "source_stop": boxes((40, 36), (40, 36))}
+    own = {"start": boxes((3, 5), (0, 9)), "stop": boxes((14, 12), (40, 10))}
+    x = torch.zeros_like(pool)
+    result = paste_resized(x, pool, partner, interpolation="nearest", **own, **whole)
+    assert result.dtype == dtype
+    small = F.interpolate(pool[1:].double(), size=(11, 7)).to(dtype)
+    assert torch.equal(result[:1, :, 3:14, 5:12], small)
+    assert int((result != 0).any(dim=1)[1].sum()) <= 40
+    # Off the CPU, in compiled code and with gradients all pixels are gathered at once.
+    compiled = torch.compile(paste_resized, backend="eager", fullgraph=True)
+    again = compiled(x, pool, partner, interpolation="nearest", **own, **whole)
+    assert torch.equal(again, result)
+
+
+def test_whole_numbers_are_interpolated_to_the_nearest_one() -> None:
+    pool = torch.randint(0, 256, (1, 3, 9, 11), generator=torch.Generator().manual_seed(0))
+    result = paste_resized(
+        torch.zeros(1, 3, 20, 20, dtype=torch.uint8),
+        pool.to(torch.uint8),
+        torch.tensor([0]),
+        start=boxes((0, 0)),
+        stop=boxes((20, 20)),
+        source_start=boxes((0, 0)),
+        source_stop=boxes((9, 11)),
+        align_corners=False,
+    )
+    smooth = F.interpolate(pool.float(), size=(20, 20), mode="bilinear", align_corners=False)
+    assert result.dtype == torch.uint8
+    assert (result.float() - smooth).abs().max() <= 0.5 + 1e-3
