@@ -14,7 +14,7 @@ def test_features_are_orthonormal_and_noise_has_no_part_along_them() -> None:
     torch.testing.assert_close(features @ features.T, torch.eye(4), atol=1e-5, rtol=0)
     along = (made.x @ features.T).abs()  # (N, P, 4)
     kinds = (along > 0.01).sum(dim=2)
-    # A feature, a distracting one, and two patches of noise, anywhere.
+    # A feature, a distracting one, and two patches of noise.
     assert torch.equal(kinds.sum(dim=1), torch.full((50,), 2))
     noise = made.x[kinds == 0]
     assert len(noise) == 100
@@ -36,10 +36,11 @@ def test_every_sample_shows_its_own_feature_once_and_another_faintly() -> None:
     assert made.labels.double().mean().item() == pytest.approx(0.5, abs=0.04)
 
 
-def test_patches_come_in_any_order() -> None:
-    made = make_rare_features(1000, dimensions=8, rare_share=0.0)
-    place = (made.x @ made.common_features.T).amax(dim=2).argmax(dim=1)
-    assert place.bincount(minlength=4).min() > 200
+def test_features_come_first_or_anywhere() -> None:
+    for shuffled in (False, True):
+        made = make_rare_features(1000, dimensions=8, rare_share=0.0, shuffled=shuffled)
+        place = (made.x @ made.common_features.T).amax(dim=2).argmax(dim=1)
+        assert place.bincount(minlength=4).min() > 200 if shuffled else not place.any()
 
 
 def test_other_samples_may_have_the_same_features() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class RareFeatures:
-    """Samples of two classes, each a few patches in random order.
+    """Samples of two classes, each a few patches.
 
     x: (N, P, D) float32.
     labels: (N,) int64, 0 and 1.
@@ -35,6 +35,7 @@ def make_rare_features(
     feature_noise: float = 0.1,
     noise: float = 0.2,
     distractors: int = 1,
+    shuffled: bool = False,
     seed: int = 0,
     features_seed: int = 0,
 ) -> RareFeatures:
@@ -58,6 +59,9 @@ def make_rare_features(
         feature_noise: length of a distracting feature, in [0, 1).
         noise: standard deviation of a value of the other patches, >= 0.
         distractors: patches with a faint common feature, >= 0.
+        shuffled: whether patches come in random order. In the same order, features first, a mixture
+            lays the features of two samples over each other; in random order mostly a feature over
+            noise, and mixtures teach rare features two to four times more slowly.
         seed: of the samples.
         features_seed: of the features: equal for samples that are to be trained on and judged by.
 
@@ -85,10 +89,11 @@ def make_rare_features(
     x[:, 1 : 1 + distractors] = (
         feature_noise * features[generator.integers(2, size=(count, distractors))]
     )
-    order = generator.permuted(np.tile(np.arange(patches), (count, 1)), axis=1)
-    shown = np.take_along_axis(x, order[:, :, None], axis=1)
+    if shuffled:
+        order = generator.permuted(np.tile(np.arange(patches), (count, 1)), axis=1)
+        x = np.take_along_axis(x, order[:, :, None], axis=1)
     return RareFeatures(
-        x=torch.from_numpy(shown),
+        x=torch.from_numpy(x),
         labels=torch.from_numpy(labels),
         rare=torch.from_numpy(rare),
         common_features=torch.from_numpy(features[:2].copy()),
