@@ -87,6 +87,19 @@ def test_components_are_found_by_their_class_names() -> None:
         _ = vicinal.NoSuchThing
 
 
+def test_mixers_are_listed_with_what_they_need_and_cost() -> None:
+    found = {(one["kind"], one["name"]) for one in listed("--family", "mixers")}
+    assert found == {
+        (one.card.kind, one.card.name) for one in registry.components() if one.card.mixes
+    }
+    assert {("mixer", "cutmix"), ("mixer", "snapmix"), ("method", "transmix")} < found
+    assert ("method", "sla") not in found
+    shown = CliRunner().invoke(cli.app, ["methods", "--family", "mixers"], env={"COLUMNS": "200"})
+    assert "needs" in shown.stdout
+    assert "cost" in shown.stdout
+    assert "ICCV 2019" in shown.stdout
+
+
 def test_a_table_of_a_few_shows_their_parameters() -> None:
     from rich.console import Console
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 #: Of data that can be compared on; components for any data suit them too.
 MODALITIES = {"image", "points", "tabular"}
+#: The family of all that mixes samples, whatever its own.
+MIXERS = "mixers"
+#: What a mixer costs whose card says nothing: to mix is little beside a step.
+NO_COST = "no extra pass"
 #: Cards up to which a table shows parameters.
 FEW = 3
 
@@ -32,7 +36,7 @@ def select(
     Args:
         search: words that must all be in the card's texts, whatever their case.
         kind: exactly this; None for all.
-        family: likewise.
+        family: likewise; `mixers` are all mixers, and the methods that train on mixed samples.
         modality: likewise; cards that suit any data are found too.
 
     Raises:
@@ -40,14 +44,14 @@ def select(
     """
     cards: list[Card] = [component.card for component in registry.components()]
     _known("kind", kind, {card.kind for card in cards})
-    _known("family", family, {card.family for card in cards})
+    _known("family", family, {card.family for card in cards} | {MIXERS})
     _known("modality", modality, {name for card in cards for name in card.modality} | MODALITIES)
     words = (search or "").lower().split()
     found = [
         card
         for card in cards
         if (kind is None or card.kind == kind)
-        and (family is None or card.family == family)
+        and (family is None or card.family == family or (family == MIXERS and card.mixes))
         and (modality is None or card.suits(modality))
         and all(word in _texts(card) for word in words)
     ]
@@ -91,24 +95,25 @@ def as_table(cards: Sequence[Card]) -> Table:
     few = len(cards) <= FEW
     caption = None if few else "parameters: name one of them, or --format json"
     table = Table(pad_edge=False, caption=caption)
-    headings = ["name", "kind", "works on", "what it does", "source"]
+    # What a mixer works on says little beside what it asks of the model, and what that takes.
+    mixers = all(card.mixes for card in cards)
+    where = ["needs", "cost"] if mixers else ["works on"]
+    headings = ["name", "kind", *where, "what it does", "source"]
     if few:
-        headings.insert(4, "parameters")
+        headings.insert(-1, "parameters")
     for heading in headings:
         width = 16 if heading == "works on" else None
         table.add_column(heading, no_wrap=heading in ("name", "kind"), max_width=width)
     for card in cards:
         paper = card.paper
-        cells = [
-            Text(card.name, style="bold"),
-            card.kind,
-            ", ".join(card.modality),
-            Text(card.summary),
-            "" if paper is None else f"{paper.venue} {paper.year}",
-        ]
+        sides = (
+            [", ".join(card.needs), card.cost or NO_COST] if mixers else [", ".join(card.modality)]
+        )
+        cells = [Text(card.name, style="bold"), card.kind, *sides, Text(card.summary)]
         if few:
             told = (_parameter(name, one) for name, one in card.parameters.items())
-            cells.insert(4, Text("\n".join(told)))
+            cells.append(Text("\n".join(told)))
+        cells.append("" if paper is None else f"{paper.venue} {paper.year}")
         table.add_row(*cells)
     return table
 
@@ -161,6 +166,8 @@ def _section(card: Card) -> str:
         )
     if card.needs:
         lines.append(f"Needs {', '.join(card.needs)}.")
+    if card.cost:
+        lines.append(f"Costs {card.cost}.")
     if card.example:
         lines.append(f"```python\n{card.example_with({})}\n```")
     return "\n\n".join(lines)

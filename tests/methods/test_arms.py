@@ -41,6 +41,18 @@ def test_names_become_arms_in_their_order() -> None:
     assert [arm.component for arm in arms] == [Plain, Mixup, Bare]
 
 
+def test_all_mixers_are_those_that_can_be_built_without_being_told_more() -> None:
+    labels = [arm.label for arm in parse_arms("none,all-mixers")]
+    assert labels[0] == "none"
+    assert {"mixup", "cutmix", "snapmix", "manifold_mixup", "transmix"} < set(labels)
+    mixing = {one.card.name for one in registry.components() if one.card.mixes}
+    assert set(labels[1:]) <= mixing
+    for name in mixing - set(labels):
+        with pytest.raises(InputError):
+            parse_arm(name)
+    assert "mixup more than once" in refusal("mixup,all-mixers")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -168,6 +168,7 @@ class Card:
     stage: the inputs it is meant for: `raw` as the dataset has them (uint8 images), or `prepared`
         for the model (standardised floats).
     shapes: of a sample that it takes, by modality, where it does not take any: square images, say.
+    cost: what it adds to a step of plain training, in a few words.
     controls: arms that would unmask it, as typed on the command line: with them it shares all but
         its idea, so that it has to do better than they do, not only than nothing.
     """
@@ -195,6 +196,7 @@ class Card:
     compiles: bool = False
     stage: Literal["raw", "prepared"] = "raw"
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    cost: str = ""
     controls: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -220,6 +222,11 @@ class Card:
         for name, parameter in self.parameters.items():
             code = code.replace(f"{{{name}}}", repr(given.get(name, parameter.default)))
         return code
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it is a mixer, or a method that trains on mixed samples."""
+        return self.kind == "mixer" or (self.kind == "method" and self.labels == "mixed")
 
     def suits(self, modality: str) -> bool:
         """Whether it works on data of a modality."""

@@ -17,6 +17,8 @@ from vicinal.methods.supervised import Supervised
 BASELINE = "none"
 #: What a name on the command line may mean, the first that fits.
 KINDS = ("method", "mixer", "policy", "transform")
+#: Stands for every mixer, and every method that mixes samples and needs nothing named.
+ALL_MIXERS = "all-mixers"
 #: The kind of target that a kind of task has.
 TARGETS = {"classification": "classes", "regression": "regression", "segmentation": "elements"}
 
@@ -78,7 +80,7 @@ class Arm:
 def parse_arms(text: str) -> list[Arm]:
     """Arms from a list as typed: `none,mixup,cutmix:alpha=0.5:prob=0.5`.
 
-    Further parameters follow after a colon or a comma.
+    Further parameters follow after a colon or a comma. `all-mixers` stands for all of them.
 
     Raises:
         InputError: a name or parameter is unknown, a value is refused, an arm is there twice, or
@@ -92,7 +94,9 @@ def parse_arms(text: str) -> list[Arm]:
             specs.append(part)
     if not specs:
         raise InputError("--methods is empty: name at least one, such as none,mixup")
-    arms = [parse_arm(spec) for spec in specs]
+    arms: list[Arm] = []
+    for spec in specs:
+        arms += _all_mixers() if spec == ALL_MIXERS else [parse_arm(spec)]
     labels = [arm.label for arm in arms]
     for label in labels:
         if labels.count(label) > 1:
@@ -126,6 +130,17 @@ def parse_arm(spec: str) -> Arm:
     except (ValueError, TypeError) as error:
         raise InputError(f"{name}: {error}") from None
     return arm
+
+
+def _all_mixers() -> list[Arm]:
+    """Those that train without a parameter, a stored data set say, that has to be named."""
+    arms = []
+    for name in sorted({each.card.name for each in registry.components() if each.card.mixes}):
+        try:
+            arms.append(parse_arm(name))
+        except InputError:
+            continue
+    return arms
 
 
 def _label(name: str, parameters: dict[str, Any]) -> str:
