@@ -1,8 +1,9 @@
-"""Two iterations of the authors' AdAutoMix and AutoMix, replayed with our own.
+"""Two iterations of the authors' AdAutoMix, AutoMix and SAMix, replayed with our own.
 
 `golden/` was made with their files and stand-ins for mmcv's wrappers: AdAutoMix.py and
 Ada_mix_pine.py of github.com/JinXins/Adversarial-AutoMixup at commit 9d6fd12, automix.py and
-pmix_block.py of github.com/Westlake-AI/openmixup at commit 37e1372.
+pmix_block.py of github.com/Westlake-AI/openmixup at commit 37e1372. Where SAMix matches masks to
+weights, both mixtures were given one weight, since theirs takes the wrong one of the two.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from vicinal.core.batch import Batch
 from vicinal.core.method import Learner
 from vicinal.core.target import Target
 from vicinal.methods.mask_training import MaskTraining, masks_of, twin_of
+from vicinal.methods.samix import SAMix
 from vicinal.mixers.attention_mask import AttentionMaskParams, constant_near_ends, masks_of_scores
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -98,6 +100,8 @@ def network_state(stored: dict[str, Tensor], when: str, which: str) -> dict[str,
 
 def generator_state(stored: dict[str, Tensor], when: str) -> dict[str, Tensor]:
     """Their generator, named as ours; a convolution's last channel is that of the weights."""
+    if f"{when}.mix_block.value.conv.1.conv.weight" in stored:
+        return joint_generator_state(stored, when)
     state: dict[str, Tensor] = {}
     for ours, theirs in (
         ("query", ("conv_q.conv", "query.conv")),
@@ -112,6 +116,25 @@ def generator_state(stored: dict[str, Tensor], when: str) -> dict[str, Tensor]:
                 if kernel.shape[1] > 6:
                     state[f"{ours}.weight.weight"] = kernel[:, 6:, 0, 0]
     return state
+
+
+def joint_generator_state(stored: dict[str, Tensor], when: str) -> dict[str, Tensor]:
+    """SAMix's generator, named as ours."""
+    names = {
+        "query": "query.conv",
+        "key": "key.conv",
+        "value.0": "value.conv.0.conv",
+        "value.1": "value.conv.0.bn",
+        "value.3": "value.conv.1.conv",
+    }
+    return {
+        f"{ours}.{part}": stored[name].flatten(1)
+        if part == "weight" and ours != "value.1"
+        else stored[name]
+        for ours, theirs in names.items()
+        for part in ("weight", "bias")
+        if (name := f"{when}.mix_block.{theirs}.{part}") in stored
+    }
 
 
 def replay(method: MaskTraining, name: str) -> tuple[Learner, list[Iteration], dict[str, Tensor]]:
@@ -147,6 +170,8 @@ def iterate(method: MaskTraining, learner: Learner, theirs: dict[str, Tensor]) -
         scores = masks.generator(batch.evidence[masks.probe], at, weights)
         params[who] = AttentionMaskParams(at[:, 1:], weights, scores)
     shown = constant_near_ends(params["model"].detach(), method.margin)
+    if isinstance(method, SAMix):
+        shown = dataclasses.replace(shown, matched=torch.full((6,), method.matched == 1))
     loss, _ = method.model_loss(learner, batch, shown)
     generator_loss = method.generator_loss(learner, batch, params["generator"], judged)
     found = {"mask": params["generator"].detach(), "model mask": params["model"].detach()}

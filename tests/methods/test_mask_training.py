@@ -1,4 +1,4 @@
-"""What AutoMix and AdAutoMix share: three networks, who moves whom, and the twin's pace."""
+"""What AutoMix, AdAutoMix and SAMix share: three networks, who moves whom, and the twin's pace."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ from vicinal.methods.mask_training import (
     momentum_at,
     twin_of,
 )
+from vicinal.methods.samix import SAMix
 from vicinal.models.mlp import MLP
 from vicinal.models.small_resnet import SmallResNet
 from vicinal.models.small_vit import SmallViT
 
-every_method = pytest.mark.parametrize("method", [AdAutoMix(), AutoMix()], ids=["ada", "auto"])
+every_method = pytest.mark.parametrize(
+    "method", [AdAutoMix(), AutoMix(), SAMix()], ids=["ada", "auto", "sa"]
+)
 
 
 def small(outputs: int) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from vicinal.mixers.attention_mask import (
     AttentionMaskParams,
     constant_near_ends,
     masks_of_scores,
+    matched_to_weights,
 )
 from vicinal.mixers.interpolate import Mixup, MixupParams
 from vicinal.testing import checks_for
@@ -114,6 +115,41 @@ def test_masks_are_constant_only_where_the_own_weight_is_near_an_end() -> None:
     torch.testing.assert_close(masks[near], constant[near], atol=1e-6, rtol=1e-5)
     assert torch.equal(found.scores[~near], scores[~near])
     assert params.scores is scores
+
+
+@pytest.mark.parametrize("images", [2, 3, 5])
+def test_matched_masks_have_the_weights_as_their_means_and_still_sum_to_one(images: int) -> None:
+    generator = torch.Generator().manual_seed(4)
+    masks = (3 * torch.randn(9, images, 6, 5, generator=generator)).softmax(dim=1)
+    weights = torch.rand(9, images, generator=generator)
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    weights[0] = functional.one_hot(torch.tensor(1), images)  # one is shown alone
+    found = matched_to_weights(masks, weights)
+    torch.testing.assert_close(found.mean(dim=(2, 3)), weights, atol=1e-6, rtol=0)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(9, 6, 5), atol=1e-6, rtol=0)
+    assert found.min() >= -1e-6
+    again = matched_to_weights(found, weights)
+    torch.testing.assert_close(again, found, atol=1e-5, rtol=0)
+
+
+def test_of_two_masks_the_one_that_shows_too_much_is_scaled_down() -> None:
+    own = torch.tensor([[0.9, 0.5], [0.6, 0.8]])  # 0.7 in the mean
+    masks = torch.stack([own, 1 - own])[None]
+    less = matched_to_weights(masks, torch.tensor([[0.35, 0.65]]))
+    torch.testing.assert_close(less[0, 0], own / 2)
+    more = matched_to_weights(masks, torch.tensor([[0.85, 0.15]]))
+    torch.testing.assert_close(more[0, 1], (1 - own) / 2)
+
+
+def test_only_the_rows_that_say_so_are_matched() -> None:
+    batch, mixer = some(), AttentionMask(Brightness(), PROBE, images=2)
+    params = drawn(mixer, batch).detach()
+    rows = torch.arange(7) % 2 == 0
+    mixed = mixer.apply(batch, replace(params, matched=rows)).tensor
+    plain = mixer.apply(batch, params).tensor
+    differ = (mixed - plain).abs().amax(dim=(1, 2, 3)) > 1e-3
+    alone = params.partner[:, 0] == batch.index
+    assert torch.equal(differ | alone, rows | alone)
 
 
 def test_gradients_pass_from_the_mixture_to_the_network() -> None:

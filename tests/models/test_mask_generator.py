@@ -7,8 +7,15 @@ import itertools
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from vicinal.models.mask_generator import MaskGenerator, PairMaskGenerator, Projection
+from vicinal.models.mask_generator import (
+    JointMaskGenerator,
+    MaskGenerator,
+    PairMaskGenerator,
+    Projection,
+    flattened_weight,
+)
 
 
 def random(count: int, *shape: int) -> Tensor:
@@ -89,8 +96,52 @@ def test_a_pair_scores_the_partner_by_attention_to_it(told: bool) -> None:
         torch.testing.assert_close(scores[row, 1].flatten(), wanted[:, 0], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("curvature", [0.0, 0.25, 3.0, float("inf")])
+def test_a_weight_is_flattened_around_one_half_and_stays_at_its_ends(curvature: float) -> None:
+    fixed = torch.tensor([0.0, 0.5, 1.0])
+    torch.testing.assert_close(flattened_weight(fixed, curvature), fixed)
+    weight = torch.linspace(0, 1, 101)
+    bent = flattened_weight(weight, curvature)
+    assert (bent.diff() > -1e-6).all()
+    torch.testing.assert_close(bent.flip(0), 1 - bent, atol=1e-6, rtol=0)
+    middle, end = (bent[51] - bent[50]) / 0.01, (bent[1] - bent[0]) / 0.01
+    slope = curvature / (curvature + 1 / 3) if curvature < 99 else 1.0
+    assert middle.item() == pytest.approx(slope, abs=0.01)
+    assert end.item() >= 1 - 1e-4
+
+
+def test_a_joint_generator_reads_both_images_scaled_by_their_weights() -> None:
+    generator = awake(JointMaskGenerator(6))
+    assert isinstance(generator, JointMaskGenerator)
+    at, weights = AT[:, :2], torch.tensor([[0.2, 0.8], [0.5, 0.5], [1.0, 0.0], [0.7, 0.3]])
+    scores = generator(FEATURES, at, weights)
+    assert (scores[:, 0] == 0).all()
+    bent = flattened_weight(weights, 0.25)
+    scaled = FEATURES[at].flatten(3).transpose(2, 3) * (1 + bent)[:, :, None, None]
+    hidden = scaled[:, 1] @ generator.value[0].weight.T
+    mean, variance = hidden.mean(dim=(0, 1)), hidden.var(dim=(0, 1), correction=0)
+    norm = generator.value[1]
+    hidden = (hidden - mean) / (variance + norm.eps).sqrt() * norm.weight + norm.bias
+    value = functional.elu(hidden) @ generator.value[3].weight.T
+    both = torch.cat([scaled[:, 0], scaled[:, 1]], dim=2)
+    similar = generator.query(both) @ generator.key(both).mT / 3**0.5
+    wanted = (similar.softmax(dim=2) @ value)[..., 0]
+    torch.testing.assert_close(scores[:, 1].flatten(1), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_asking_a_joint_generator_changes_nothing_on_it() -> None:
+    generator = JointMaskGenerator(6)
+    before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
+    generator(FEATURES, AT[:, :2], WEIGHTS[:, :2])
+    assert all(torch.equal(generator.state_dict()[name], one) for name, one in before.items())
+
+
 def test_an_untrained_generator_shows_all_images_alike() -> None:
-    for generator in (MaskGenerator(64), PairMaskGenerator(64, embed_weights=True)):
+    for generator in (
+        MaskGenerator(64),
+        PairMaskGenerator(64, embed_weights=True),
+        JointMaskGenerator(64),
+    ):
         features = random(2, 10, 64, 4, 4)
         scores = generator(features, torch.randint(0, 10, (8, 2)), torch.full((8, 2), 0.5))
         assert (scores.softmax(dim=1) - 0.5).abs().max() < 0.1

@@ -164,7 +164,6 @@ class AdAutoMix(MaskTraining):
             "twin.update(model, 0.999)"
         ),
     )
-    generator = MaskGenerator
 
     def __init__(
         self,
@@ -199,14 +198,17 @@ class AdAutoMix(MaskTraining):
             alpha=alpha,
             margin=margin,
             scope=scope,
-            embed_weights=embed_weights,
             upsampling=upsampling,
             momentum=momentum,
         )
+        self.embed_weights = embed_weights
         self.beta = beta
         self.mixup = mixup
         self.interval = int(interval)
         self.similarity_sign = int(similarity_sign)
+
+    def make_generator(self, channels: int) -> MaskGenerator:
+        return MaskGenerator(channels, embed_weights=self.embed_weights)
 
     def model_loss(
         self, learner: Learner, batch: Batch, params: AttentionMaskParams

@@ -10,7 +10,6 @@ from vicinal.core.method import Learner
 from vicinal.methods.mask_training import (
     FIRST_MOMENTUM,
     MaskTraining,
-    clean_head,
     masks_of,
     mixed_head,
     target_of,
@@ -148,7 +147,6 @@ class AutoMix(MaskTraining):
             "twin.update(model, 0.999)"
         ),
     )
-    generator = PairMaskGenerator
 
     def __init__(
         self,
@@ -175,19 +173,14 @@ class AutoMix(MaskTraining):
             alpha=alpha,
             margin=margin,
             scope=scope,
-            embed_weights=embed_weights,
             upsampling=upsampling,
             momentum=momentum,
         )
+        self.embed_weights = embed_weights
         self.mask_weight = mask_weight
 
-    def model_loss(
-        self, learner: Learner, batch: Batch, params: AttentionMaskParams
-    ) -> tuple[Tensor, Tensor]:
-        clean = clean_head(learner.model(batch.x))
-        mixed = masks_of(learner).apply(batch, params)
-        loss = target_of(mixed).loss(mixed_head(learner.model(mixed.x)))
-        return loss + target_of(batch).loss(clean), clean
+    def make_generator(self, channels: int) -> PairMaskGenerator:
+        return PairMaskGenerator(channels, embed_weights=self.embed_weights)
 
     def generator_loss(
         self, learner: Learner, batch: Batch, params: AttentionMaskParams, judged: Tensor

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -58,13 +57,9 @@ class MaskTraining(Supervised):
         alpha: both shapes of the Beta distribution of the weights; > 0.
         margin: a mixture whose own weight is within it of 0 or 1 is plain mixup for the model.
         scope: `sample` draws weights for every sample, `batch` one set for all of them.
-        embed_weights: whether the generator is told the weights.
         upsampling: how masks become as large as the image.
         momentum: of the twin at the start, in [0, 1]; by default as `first_momentum` has it.
     """
-
-    #: The network that makes the masks: takes channels and `embed_weights`.
-    generator: ClassVar[Any]
 
     moved = frozenset({"model", "generator", "twin"})
 
@@ -75,7 +70,6 @@ class MaskTraining(Supervised):
         alpha: float,
         margin: float,
         scope: Scope,
-        embed_weights: bool,
         upsampling: Upsampling,
         momentum: float | None,
     ) -> None:
@@ -84,11 +78,13 @@ class MaskTraining(Supervised):
         self.alpha = alpha
         self.margin = margin
         self.scope = scope
-        self.embed_weights = embed_weights
         self.upsampling = upsampling
         self.momentum = momentum
 
     @abstractmethod
+    def make_generator(self, channels: int) -> nn.Module:
+        """The network that makes the masks, of features with so many channels."""
+
     def model_loss(
         self, learner: Learner, batch: Batch, params: AttentionMaskParams
     ) -> tuple[Tensor, Tensor]:
@@ -99,6 +95,10 @@ class MaskTraining(Supervised):
             batch: clean, as the model sees it, with the features as evidence.
             params: of the mixtures, without gradients.
         """
+        clean = clean_head(learner.model(batch.x))
+        mixed = masks_of(learner).apply(batch, params)
+        loss = target_of(mixed).loss(mixed_head(learner.model(mixed.x)))
+        return loss + target_of(batch).loss(clean), clean
 
     @abstractmethod
     def generator_loss(
@@ -122,7 +122,7 @@ class MaskTraining(Supervised):
         with in_mode([twin], training=False):
             features = probe.answer(twin, some.replace(x=setting.prepare(some.tensor)))
         with setting.seeded("mask generator"):
-            generator = self.generator(features.shape[1], embed_weights=self.embed_weights)
+            generator = self.make_generator(features.shape[1])
         networks = {"model": model, "twin": twin, "generator": generator.to(features.device)}
         optimisers = {
             name: setting.make_optimiser(networks[name].parameters())

@@ -32,11 +32,14 @@ class AttentionMaskParams(Params):
     scores: (B, N, h, w) float32, at the resolution of the features: the masks are the softmax over
         the N samples, once the scores are as large as the image. They carry gradients if the
         network's parameters do.
+    matched: (B,) bool, rows whose masks are then changed so that their means are the weights; None
+        if there are none.
     """
 
     partner: Tensor
     weights: Tensor
     scores: Tensor
+    matched: Tensor | None = None
 
 
 class AttentionMask(Mixer):
@@ -87,6 +90,9 @@ class AttentionMask(Mixer):
     def apply(self, batch: Batch, params: AttentionMaskParams) -> Batch:
         height, width = batch.tensor.shape[-2:]
         masks = masks_of_scores(params.scores, height, width, upsampling=self.upsampling)
+        if params.matched is not None:
+            rows = params.matched[:, None, None, None]
+            masks = torch.where(rows, matched_to_weights(masks, params.weights), masks)
         return mix_many(batch, params.partner, weights=params.weights, shares=masks)
 
 
@@ -116,6 +122,33 @@ def _resizing(old: int, new: int, *, upsampling: Upsampling, like: Tensor) -> Te
     mode = "linear" if upsampling == "bilinear" else "nearest"
     rows = torch.eye(old, dtype=like.dtype, device=like.device)[None]
     return functional.interpolate(rows, size=new, mode=mode)[0].T
+
+
+def matched_to_weights(masks: Tensor, weights: Tensor) -> Tensor:
+    """Masks changed so that their means are the weights.
+
+    A mask with too large a mean is scaled down; what it shows less of, each place gives to those
+    with too small a mean, by what they lack.
+
+    Source: Li et al., Scenario-Agnostic Mixup, arXiv 2021; `mask_adjust` in OpenMixup's automix.py,
+    for two images, which takes the weight of another mixture for it.
+
+    Args:
+        masks: (B, N, H, W) in [0, 1], which sum to one over the N images.
+        weights: (B, N), rows sum to one.
+
+    Returns:
+        (B, N, H, W), as the masks given.
+    """
+    weights = weights.to(masks.dtype)
+    means = masks.mean(dim=(2, 3))
+    tiny = torch.finfo(masks.dtype).tiny
+    scale = torch.where(means > weights, weights / means.clamp(min=tiny), 1)
+    lacking = (weights - means).clamp(min=0)
+    lacking = lacking / lacking.sum(dim=1, keepdim=True).clamp(min=tiny)
+    scaled = masks * scale[:, :, None, None]
+    freed = 1 - scaled.sum(dim=1, keepdim=True)
+    return scaled + freed * lacking[:, :, None, None]
 
 
 def constant_near_ends(params: AttentionMaskParams, margin: float) -> AttentionMaskParams:

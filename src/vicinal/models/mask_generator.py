@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -84,6 +86,87 @@ class PairMaskGenerator(nn.Module):
         value = self.value(features, at[:, 1:], weights[:, 1:])[:, 0]
         scores = _attend(own, partner, value).view(len(at), *features.shape[-2:])
         return torch.stack([torch.zeros_like(scores), scores], dim=1)
+
+
+class JointMaskGenerator(nn.Module):
+    """Scores for every place of two images, by attention between what both are together.
+
+    The weights scale the features: the own by 1 + w, the partner's by 2 - w. Query and key each
+    read the features of both; values are a small network of the partner's. The own scores are 0, so
+    that the partner's mask is the sigmoid of its scores.
+
+    Source: Li et al., Boosting Discriminative Visual Representation Learning with
+    Scenario-Agnostic Mixup, arXiv 2021, and `PixelMixBlock` with `x_qk_concat`, `lam_mul`,
+    `lam_residual` and a `ConvNeck` for the values in OpenMixup.
+
+    Args:
+        channels: of the features.
+        curvature: how little the weight is flattened around one half, >= 0: see `flattened_weight`.
+        dropout: of values in training, in [0, 1).
+    """
+
+    def __init__(self, channels: int, *, curvature: float = 0.25, dropout: float = 0.0) -> None:
+        super().__init__()
+        inner = max(channels // 2, 1)
+        self.query = nn.Linear(2 * channels, inner)
+        self.key = nn.Linear(2 * channels, inner)
+        self.value = nn.Sequential(
+            nn.Linear(channels, inner, bias=False),
+            # By the statistics of the mixtures at hand: none are kept, so that asking for masks
+            # changes nothing.
+            nn.BatchNorm1d(inner, track_running_stats=False),
+            nn.ELU(),
+            nn.Linear(inner, 1, bias=False),
+            nn.Dropout(dropout),
+        )
+        self.curvature = curvature
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=START)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, features: Tensor, at: Tensor, weights: Tensor) -> Tensor:
+        """The scores of the images in every pair.
+
+        Args:
+            features: (M, C, h, w) of all images.
+            at: (B, 2) int64, which of them are mixed.
+            weights: (B, 2) of each image in its mixture.
+
+        Returns:
+            (B, 2, h, w) float32.
+        """
+        places = features.flatten(2).transpose(1, 2)  # (M, h * w, C)
+        # In half precision the scores of attention overflow.
+        with torch.autocast(features.device.type, enabled=False):
+            share = flattened_weight(weights.float(), self.curvature)
+            scaled = places.float()[at] * (1 + share)[:, :, None, None]  # (B, 2, h * w, C)
+            both = torch.cat(scaled.unbind(1), dim=2)
+            partner = scaled[:, 1]
+            value = self.value(partner.flatten(0, 1)).view(*partner.shape[:2], 1)
+            scores = _attend(self.query(both), self.key(both), value)
+        scores = scores.view(len(at), *features.shape[-2:])
+        return torch.stack([torch.zeros_like(scores), scores], dim=1)
+
+
+def flattened_weight(weight: Tensor, curvature: float) -> Tensor:
+    """A weight bent towards one half, so that it changes less in the middle than at the ends.
+
+    0, 1/2 and 1 stay where they are.
+
+    Args:
+        weight: (...) in [0, 1].
+        curvature: >= 0; at infinity the weight is left as it is.
+
+    Returns:
+        (...), of weight's type.
+    """
+    if math.isinf(curvature):
+        return weight
+    slope = curvature + 1
+    bent: Tensor = 4 / 3 * weight**3 - 2 * weight**2 + slope * weight
+    return bent / (slope - 2 / 3)
 
 
 class Projection(nn.Module):
