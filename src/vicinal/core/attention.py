@@ -77,25 +77,7 @@ class ClassAttention(Probe):
 
     def _find(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         """The transformer in the model, and its attention layer. Raises ValueError."""
-        owners = [
-            module
-            for module in model.modules()
-            if isinstance(getattr(module, "cls_token", None), nn.Parameter)
-        ]
-        if not owners:
-            raise ValueError(
-                f"class attention needs a model with a class token, which {type(model).__name__} "
-                "has not: try vit_tiny_patch16_224:patch_size=4"
-            )
-        owner = owners[0]
-        pooling = getattr(owner, "global_pool", "token")
-        if pooling != "token":
-            raise ValueError(
-                f"class attention needs a head that reads the class token, and this one has "
-                f"global_pool={pooling!r}: set it to 'token'"
-            )
-        if getattr(getattr(owner, "patch_drop", None), "prob", 0) > 0:
-            raise ValueError("class attention needs all patches: set patch_drop_rate to 0")
+        owner = with_class_token(model)
         layers = {n: m for n, m in model.named_modules() if _full_name(m) in _LAYERS}
         if not layers:
             raise ValueError(
@@ -106,6 +88,34 @@ class ClassAttention(Probe):
         if not within:
             raise ValueError(f"no attention in block {self.block!r}: {nearest(self.block, layers)}")
         return owner, layers[within[-1]]
+
+
+def with_class_token(model: nn.Module) -> nn.Module:
+    """The vision transformer in a model, whose head reads the class token among all patches.
+
+    Raises:
+        ValueError: there is none.
+    """
+    owners = [
+        module
+        for module in model.modules()
+        if isinstance(getattr(module, "cls_token", None), nn.Parameter)
+    ]
+    if not owners:
+        raise ValueError(
+            f"class attention needs a model with a class token, which {type(model).__name__} "
+            "has not: try vit_tiny_patch16_224:patch_size=4"
+        )
+    owner = owners[0]
+    pooling = getattr(owner, "global_pool", "token")
+    if pooling != "token":
+        raise ValueError(
+            f"class attention needs a head that reads the class token, and this one has "
+            f"global_pool={pooling!r}: set it to 'token'"
+        )
+    if getattr(getattr(owner, "patch_drop", None), "prob", 0) > 0:
+        raise ValueError("class attention needs all patches: set patch_drop_rate to 0")
+    return owner
 
 
 def class_row(query: Tensor, key: Tensor, *, heads: int) -> Tensor:
