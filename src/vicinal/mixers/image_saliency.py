@@ -29,7 +29,7 @@ def fine_grained(x: Tensor) -> Tensor:
     images are grey levels stretched to 0 .. 255 first: OpenCV reads the bytes of floats as levels.
 
     Source: Montabone and Soto, Human Detection Using a Mobile Platform and Novel Features Derived
-    from a Visual Saliency Mechanism, Image and Vision Computing 2010, section 3.
+    from a Visual Saliency Mechanism, Image and Vision Computing 2010.
 
     Args:
         x: (B, C, H, W), any real numbers; three channels are red, green and blue.
@@ -89,7 +89,7 @@ def spectral_residual(x: Tensor) -> Tensor:
     """
     _expect_images(x)
     size = x.shape[2:]
-    grey = _grey(x.to(torch.promote_types(x.dtype, torch.float32)), GREY)
+    grey = _grey(x.to(torch.promote_types(x.dtype, torch.float32)), GREY).contiguous()
     inner = tuple(min(side, SPECTRAL_SIDE) for side in size)
     grey = _resized(grey, inner)
     spectrum = torch.fft.fft2(grey)

@@ -23,7 +23,7 @@ class ResizeMix(PairMixer):
     The thumbnail always holds what the other image shows, so that its label's weight is never that
     of a piece of background.
 
-    Source: Qin et al., ResizeMix, 2020, section 3.3, and the authors' run_apis/trainer.py and
+    Source: Qin et al., ResizeMix, 2020, section 3, and the authors' run_apis/trainer.py and
     tools/utils.py; with `boundary="clip"`, OpenMixup's resizemix.py. It agrees with both bit for
     bit, where the authors' call of `interpolate` goes by the size of the thumbnail.
 

@@ -18,7 +18,7 @@ class SaliencyMix(CutMix):
     The box lies where it lay in the other image. It is CutMix but for its centre, which is not
     drawn: it is `salient_peak` of the partner, which needs no model.
 
-    Source: Uddin et al., SaliencyMix, ICLR 2021, section 3.2, and the authors' saliencymix.py, with
+    Source: Uddin et al., SaliencyMix, ICLR 2021, section 3, and the authors' saliencymix.py, with
     whose boxes and label weights it agrees where the peak is the same. The map agrees bit for bit
     with OpenCV's on images of 8 bits.
 
