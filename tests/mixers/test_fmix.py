@@ -176,13 +176,17 @@ def test_every_sample_has_its_own_mask_and_a_batch_one_where_asked() -> None:
     assert torch.equal(alone[0], one.own_share(batch, params)[7])
 
 
-def test_levels_are_mixed_as_they_are() -> None:
+@pytest.mark.parametrize("soft", [0.0, 0.3])
+def test_levels_are_mixed_as_numbers_are_and_rounded(soft: float) -> None:
     batch = telltale(5, 6, 6)
-    levels = batch.replace(x=batch.tensor.byte())
-    params = drawn(FMix(), batch)
-    mixed = FMix().apply(levels, params)
+    batch = batch.replace(x=batch.tensor * 50)
+    mix = FMix(soft=soft)
+    params = drawn(mix, batch)
+    mixed = mix.apply(batch.replace(x=batch.tensor.byte()), params)
     assert mixed.tensor.dtype == torch.uint8
-    assert torch.equal(mixed.tensor.float(), FMix().apply(batch, params).tensor)
+    rounding = 0.5 + 1e-4 if soft else 0
+    wanted = mix.apply(batch, params).tensor
+    torch.testing.assert_close(mixed.tensor.float(), wanted, atol=rounding, rtol=0)
 
 
 def test_keeping_the_own_label_draws_larger_shares_and_gives_the_same_gradient() -> None:

@@ -96,6 +96,16 @@ def test_spots_are_anywhere_and_of_every_size_between() -> None:
     assert torch.equal(own[0], own[-1])
 
 
+def test_levels_are_mixed_as_numbers_are_and_rounded() -> None:
+    batch, _ = ones_and_zeros(4, 9, 7)
+    batch = batch.replace(x=batch.tensor * 250)
+    params = drawn(SmoothMix(), batch)
+    mixed = SmoothMix().apply(batch.replace(x=batch.tensor.byte()), params)
+    assert mixed.tensor.dtype == torch.uint8
+    wanted = SmoothMix().apply(batch, params).tensor
+    torch.testing.assert_close(mixed.tensor.float(), wanted, atol=0.5 + 1e-4, rtol=0)
+
+
 def test_params_say_where_the_partner_is() -> None:
     batch, _ = ones_and_zeros(4, 9, 7)
     params = drawn(SmoothMix(), batch)

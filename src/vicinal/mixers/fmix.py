@@ -58,7 +58,7 @@ class FMix(MaskMixer):
         decay: the power of frequency by which the cloud's amplitude falls; at least 0. At 0 every
             place is by itself, larger ones make rounder and fewer pieces.
         soft: how far the edges are softened to either side, as a share of all places, in [0, 0.5];
-            less where one of the two samples has less room. It needs floating-point inputs.
+            less where one of the two samples has less room. Then uint8 is rounded to the nearest.
         spectrum: `isotropic` as in the paper, or `released`, as published numbers were made: along
             the last axis it has one cycle at most.
         labels: `mixed` by area, or `own`: the share is drawn from Beta(alpha + 1, alpha), and the
@@ -136,7 +136,7 @@ class FMix(MaskMixer):
         ),
         controls=("cutmix", "fmix:decay=0"),
         example="x, target = vicinal.FMix()(x, y); loss = target.loss(model(x))",
-        dtypes=("float32", "float16", "bfloat16", "float64"),
+        dtypes=("float32", "float16", "bfloat16", "float64", "uint8"),
         differentiable=True,
         compiles=True,
         stage="prepared",

@@ -104,7 +104,7 @@ class SmoothMix(MaskMixer):
         ),
         controls=("mixup", "cutmix"),
         example="x, target = vicinal.SmoothMix()(x, y); loss = target.loss(model(x))",
-        dtypes=("float32", "float16", "bfloat16", "float64"),
+        dtypes=("float32", "float16", "bfloat16", "float64", "uint8"),
         differentiable=True,
         compiles=True,
         stage="prepared",
