@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -19,8 +18,8 @@ def quiet(outputs: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, outputs))
 
 
-def started(method: SUMix, **changes: Any) -> tuple[Learner, Batch]:
-    learner = method.start(dataclasses.replace(make_setting(5, network=quiet), **changes))
+def started(method: SUMix) -> tuple[Learner, Batch]:
+    learner = method.start(make_setting(5, network=quiet))
     return learner, images().batch(torch.arange(12), epoch=0)
 
 
@@ -79,11 +78,6 @@ def test_it_learns() -> None:
     with torch.no_grad(), learner.evaluating():
         right = SUMix().predict(learner, batch).argmax(1) == batch.target.labels[:, 0]
     assert right.double().mean() > 0.8
-
-
-def test_a_mixer_that_does_not_suit_the_data_is_refused_before_training() -> None:
-    with pytest.raises(ValueError, match="the data are tabular: take another mixer"):
-        started(SUMix("fmix"), modality="tabular")
 
 
 @pytest.mark.parametrize("settings", [{"alpha": 0.0}, {"uncertainty": -1.0}, {"sharpness": -1.0}])

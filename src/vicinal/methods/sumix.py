@@ -46,7 +46,7 @@ class SUMix(Supervised):
         name="sumix",
         kind="method",
         family="objectives",
-        modality=("any",),
+        modality=("image",),
         summary="Mixes samples, and weighs labels by how the prediction differs from each's.",
         systems=("openmixup", "openmixup-mixers"),
         paper=Paper(
@@ -127,13 +127,6 @@ class SUMix(Supervised):
         )
 
     def start(self, setting: Setting) -> Learner:
-        assert self.prepared is not None
-        mixer: Card = self.prepared.card
-        if not mixer.suits(setting.modality):
-            raise ValueError(
-                f"{mixer.name} works on {' and '.join(mixer.modality)}, the data are "
-                f"{setting.modality}: take another mixer"
-            )
         learner = super().start(replace(setting, outputs=2 * setting.outputs))
         learner.setting = setting
         return learner
