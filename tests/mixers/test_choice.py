@@ -13,7 +13,7 @@ from vicinal import Batch, Card, ClassTarget, Draws, RegressionTarget, SoftTarge
 from vicinal.core.augmentation import Mixer
 from vicinal.core.params import Params
 from vicinal.core.probe import Saliency
-from vicinal.mixers.choice import ChoiceParams, RandomChoice
+from vicinal.mixers.choice import ChoiceParams, RandomChoice, Unmixed
 from vicinal.mixers.interpolate import Mixup
 from vicinal.mixers.paste import CutMix
 from vicinal.testing import check_augmentation
@@ -217,3 +217,17 @@ def test_settings_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         RandomChoice(mixers, **options)
+
+
+def test_a_sample_may_be_left_unmixed() -> None:
+    x, y = torch.rand(40, 2, generator=torch.Generator().manual_seed(0)), torch.arange(40)
+    batch = Batch.of(x, y)
+    choice = RandomChoice([Mixup(), Unmixed()], [0.25, 0.75])
+    mixed, params = choice.augment(batch, Draws(0, batch.index))
+    left = params.chosen == 1
+    assert 20 < int(left.sum()) < 40
+    assert torch.equal(mixed.tensor[left], x[left])
+    assert not torch.equal(mixed.tensor[~left], x[~left])
+    alone = Unmixed()(batch, draws=Draws(0, batch.index))
+    assert torch.equal(alone.tensor, x)
+    assert alone.tensor.data_ptr() != x.data_ptr()

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from vicinal import Batch, ClassTarget, Draws, RegressionTarget, SoftTarget, Target
 from vicinal.mixers.interpolate import Mixup
-from vicinal.mixers.pairing import AnotherClass, Pairing, PairMixer, Permutation, SameClass
+from vicinal.mixers.pairing import (
+    AnotherClass,
+    Pairing,
+    PairMixer,
+    Permutation,
+    Reversed,
+    SameClass,
+)
 from vicinal.mixers.paste import CutMix
 
 PAIRINGS = (Permutation(), SameClass(), AnotherClass())
@@ -132,3 +139,8 @@ def test_pairing_by_class_needs_classes(pairing: Pairing) -> None:
 def test_what_is_no_pairing_is_refused() -> None:
     with pytest.raises(TypeError, match="pairing must be a Pairing, got 'same'"):
         Mixup(pairing="same")  # type: ignore[arg-type]
+
+
+def test_a_batch_meets_itself_backwards() -> None:
+    batch = Batch(torch.zeros(4, 2), None, torch.tensor([7, 3, 9, 5]))
+    assert Reversed().partner(batch, Draws(0, batch.index)).tolist() == [5, 9, 3, 7]

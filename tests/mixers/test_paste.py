@@ -316,3 +316,24 @@ def test_the_partners_share_of_each_place_is_where_its_pixels_are() -> None:
     assert share.shape == (6, 3, 4)
     assert torch.equal(seen, torch.where(share == 1, partner, own))
     assert set(share.unique().tolist()) == {0.0, 1.0}
+
+
+def test_sides_between_two_shares_give_boxes_that_lie_inside() -> None:
+    x = torch.zeros(4000, 1, 20, 40)
+    params = CutMix(minmax=(0.2, 0.8)).sample(Batch.of(x), Draws(0, torch.arange(4000)))
+    sides = params.stop - params.start
+    assert sides.amin(0).tolist() == [4, 8]
+    assert sides.amax(0).tolist() == [15, 31]  # the largest is left out, as timm leaves it out
+    assert (params.start >= 0).all()
+    assert (params.stop <= torch.tensor([20, 40])).all()
+    for axis, (low, high) in enumerate(((4, 16), (8, 32))):
+        observed = torch.bincount(sides[:, axis])[low:high]
+        expected = 4000 / (high - low)
+        statistic = ((observed - expected) ** 2 / expected).sum()
+        assert stats.chi2.sf(float(statistic), high - low - 1) > 1e-3
+
+
+@pytest.mark.parametrize("minmax", [(0.0, 0.5), (0.5, 0.2), (0.2, 1.5), (0.5,)])
+def test_sides_that_make_no_sense_are_refused(minmax: Any) -> None:
+    with pytest.raises(ValueError, match="minmax must be"):
+        CutMix(minmax=minmax)

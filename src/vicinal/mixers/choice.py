@@ -25,6 +25,23 @@ Scope = Literal["sample", "batch"]
 
 
 @dataclass(frozen=True)
+class UnmixedParams(Params):
+    """One row per sample. partner: (B,) int64, the sample's own row of the dataset."""
+
+    partner: Tensor
+
+
+class Unmixed(Mixer):
+    """Leave every sample as it is: a choice beside mixers."""
+
+    def sample(self, batch: Batch, draws: Draws) -> UnmixedParams:
+        return UnmixedParams(batch.index)
+
+    def apply(self, batch: Batch, params: UnmixedParams) -> Batch:
+        return batch.replace(x=pytree.tree_map(torch.clone, batch.x))
+
+
+@dataclass(frozen=True)
 class ChoiceParams(Params):
     """One row per output sample.
 

@@ -27,7 +27,7 @@ class Pairing(ABC):
     """Draws a partner for every sample of a batch.
 
     Which one a sample meets depends on the sample's own draws and on the rows to choose from, not
-    on the order that these came in.
+    on the order that these came in, unless the pairing says so.
     """
 
     @property
@@ -59,6 +59,18 @@ class Permutation(Pairing):
 
 #: What mixers pair by where nothing else is said.
 PERMUTATION = Permutation()
+
+
+@dataclass(frozen=True)
+class Reversed(Pairing):
+    """The batch backwards: the first sample meets the last. Nothing is drawn.
+
+    Who meets whom depends on the order that the samples came in, as in timm, which relies on a
+    loader that shuffles.
+    """
+
+    def partner(self, batch: Batch, draws: Draws) -> Tensor:
+        return batch.index.flip(0)
 
 
 @dataclass(frozen=True)

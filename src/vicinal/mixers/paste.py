@@ -56,6 +56,9 @@ class CutMix(PairMixer):
             every share is equally likely, towards 0 a sample is kept or replaced nearly whole.
         prob: how often a sample is mixed at all, in [0, 1]; with `scope="batch"`, how often a
             batch.
+        minmax: the least and the largest side of the box, as shares of the image's, 0 < least <
+            largest <= 1: both sides are drawn evenly between them, and the box lies inside, as in
+            timm. `alpha` has no say then. None for the paper's boxes.
         scope: `sample` draws a box for every sample, `batch` one for all of them.
         pairing: who is mixed with whom.
 
@@ -116,11 +119,15 @@ class CutMix(PairMixer):
         alpha: float = 1.0,
         *,
         prob: float = 1.0,
+        minmax: tuple[float, float] | None = None,
         scope: Scope = "sample",
         pairing: Pairing = PERMUTATION,
     ) -> None:
         self.card.check(alpha=alpha, prob=prob, scope=scope)
+        if minmax is not None and not (len(minmax) == 2 and 0 < minmax[0] < minmax[1] <= 1):
+            raise ValueError(f"minmax must be 0 < least < largest <= 1, got {minmax!r}")
         super().__init__(pairing)
+        self.minmax = minmax
         self.alpha = alpha
         self.prob = prob
         self.scope = scope
@@ -129,9 +136,12 @@ class CutMix(PairMixer):
         sizes = spatial_sizes(batch.tensor)
         partner = self.pairing.partner(batch, draws)
         source = draws.shared() if self.scope == "batch" else draws
-        kept = source.beta("share kept", self.alpha, self.alpha)
-        centre = source.below("centre", sizes, shape=(len(sizes),))
-        start, stop = boxes(kept, centre, sizes)
+        if self.minmax is None:
+            kept = source.beta("share kept", self.alpha, self.alpha)
+            centre = source.below("centre", sizes, shape=(len(sizes),))
+            start, stop = boxes(kept, centre, sizes)
+        else:
+            start, stop = boxes_inside(source, sizes, self.minmax)
         if self.prob < 1:
             active = source.bernoulli("active", self.prob)
             stop = torch.where(active[:, None], stop, start)
@@ -253,6 +263,31 @@ def boxes(kept: Tensor, centre: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor,
     reach = (sides * torch.tensor(halves, device=kept.device)).long()
     end = torch.tensor(sizes, device=kept.device)
     return (centre - reach).clamp(min=0), (centre + reach).minimum(end)
+
+
+def boxes_inside(
+    draws: Draws, sizes: tuple[int, ...], minmax: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Boxes whose sides are drawn evenly, anywhere inside.
+
+    Source: timm's `rand_bbox_minmax`, which leaves the largest side out.
+
+    Args:
+        draws: of the batch.
+        sizes: R sizes.
+        minmax: the least and the largest side, as shares of the sizes.
+
+    Returns:
+        start and stop, both (B, R) int64.
+    """
+    least = [int(size * minmax[0]) for size in sizes]
+    reach = [max(1, int(size * minmax[1]) - low) for size, low in zip(sizes, least, strict=True)]
+    shape = (len(sizes),)
+    side = draws.below("side", reach, shape=shape)
+    side = side + torch.tensor(least, device=side.device)
+    places = torch.tensor(sizes, device=side.device) - side + 1
+    start = draws.below("start", places, shape=shape)
+    return start, start + side
 
 
 def pasted_share(params: PasteParams, sizes: tuple[int, ...]) -> Tensor:
