@@ -154,8 +154,8 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_it_learns_and_is_not_below_plain_training_beyond_noise() -> None:
     gains = [
-        accuracy_of(SelfMotivatedMix(), seed=seed, epochs=15)
-        - accuracy_of(Supervised(), seed=seed, epochs=15)
+        accuracy_of(SelfMotivatedMix(), seed=seed, epochs=6)
+        - accuracy_of(Supervised(), seed=seed, epochs=6)
         for seed in range(3)
     ]
     assert stats.ttest_1samp(gains, 0, alternative="less").pvalue > 0.05

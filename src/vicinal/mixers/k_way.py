@@ -177,7 +177,7 @@ def mix_many(
         shares = shares.unsqueeze(2)  # (B, N, 1, ...), the same for all channels
     target = batch.target
     if target is not None and pool.target is not None:
-        target = _mixed_targets(target, pool.target, at, weights)
+        target = mixed_targets(target, pool.target, at, weights)
     return batch.replace(x=_mixed_inputs(x, pool.tensor, at, shares.to(x.dtype)), target=target)
 
 
@@ -200,8 +200,15 @@ def _mixed_inputs(x: Tensor, pool: Tensor, at: Tensor, shares: Tensor) -> Tensor
     return out
 
 
-def _mixed_targets(target: Target, pool: Target, at: Tensor, weights: Tensor) -> Target:
-    """One mixture of the labels of all samples, whatever kind of target they are."""
+def mixed_targets(target: Target, pool: Target, at: Tensor, weights: Tensor) -> Target:
+    """One mixture of the labels of all samples, whatever kind of target they are.
+
+    Args:
+        target: of the own samples.
+        pool: of the partners, of the same kind.
+        at: (B, N - 1) int64, the partners' positions in the pool.
+        weights: (B, N), the own one first.
+    """
     mixed = target.mix(pool[at[:, 0]], weights[:, 0], weights[:, 1])
     whole = torch.ones_like(weights[:, 0])
     for place in range(1, at.shape[1]):

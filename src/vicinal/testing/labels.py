@@ -32,15 +32,16 @@ def labels_as_declared(subject: Subject, *, kind: str) -> None:
     with given(f"targets of kind {kind}, augmented before"):
         # Shapes may have changed, and evidence be out of date: only the targets are taken over.
         elements = isinstance(once.target, ElementTarget)  # which go with theirs
-        grown = len(once) > len(batch)
-        again = once if elements or grown else batch.replace(target=once.target)
+        other = len(once) != len(batch)
+        again = once if elements or other else batch.replace(target=once.target)
         _expect_rule(subject, subject.result(again, seed=1), again)
 
 
 def _expect_rule(subject: Subject, result: Batch, batch: Batch) -> None:
     found, given_one = result.target, batch.target
-    if given_one is not None and len(result) > len(batch):  # each row has the target of its sample
-        given_one = given_one[origin(result, batch)]
+    elements = isinstance(given_one, ElementTarget)  # of which none is lost where samples join
+    if given_one is not None and len(result) != len(batch) and not elements:
+        given_one = given_one[origin(result, batch)]  # each row is held against its own sample
     if found is None or given_one is None:
         raise Broken("a target", "none")
     wanted = type(given_one)
@@ -62,8 +63,8 @@ def _expect_rule(subject: Subject, result: Batch, batch: Batch) -> None:
     elif isinstance(found, MultiLabelTarget):
         low, high = float(found.values.min()), float(found.values.max())
         expect(-ROUNDING <= low <= high <= 1 + ROUNDING, "values in [0, 1]", f"{low} to {high}")
-    elif isinstance(found, RegressionTarget) and isinstance(given_one, RegressionTarget):
-        _expect_between(found.values, given_one.values)
+    elif isinstance(found, RegressionTarget) and isinstance(batch.target, RegressionTarget):
+        _expect_between(found.values, batch.target.values)
 
 
 def _expect_elements(found: ElementTarget, given_one: ElementTarget) -> None:
