@@ -13,7 +13,8 @@ from vicinal.core.batch import Batch
 from vicinal.core.draws import Draws
 from vicinal.core.target import Target
 from vicinal.evaluate.calibration import calibration_error, reliability
-from vicinal.methods.decoupled_mixup import MIXERS, DecoupledTraining
+from vicinal.methods.decoupled_mixup import DecoupledTraining
+from vicinal.methods.named_mixer import MIXERS
 from vicinal.mixers.interpolate import Mixup
 from vicinal.objectives.decoupled_mixup import DecoupledMixup, Rescale
 

@@ -10,7 +10,8 @@ from torch import nn
 from vicinal.core.batch import Batch
 from vicinal.core.method import Learner
 from vicinal.core.target import ClassTarget
-from vicinal.methods.sumix import MIXERS, SUMix
+from vicinal.methods.named_mixer import MIXERS
+from vicinal.methods.sumix import SUMix
 from vicinal.objectives.uncertainty_labels import CLEAN, CLEAN_PARTNER
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from vicinal.core import registry
 from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Paper, Range
 from vicinal.core.method import Learner, Setting
+from vicinal.methods.named_mixer import MIXERS, named_mixer
 from vicinal.methods.supervised import Supervised
 from vicinal.objectives.decoupled_mixup import DecoupledMixup, Kind, Rescale, Side
-
-#: Mixers of two samples whose shares are drawn by one Beta distribution.
-MIXERS = ("mixup", "cutmix", "fmix")
 
 
 class DecoupledTraining(Supervised):
@@ -24,7 +21,8 @@ class DecoupledTraining(Supervised):
 
     Args:
         mixer: what mixes, by its name in the catalogue.
-        alpha: both shapes of the Beta distribution of the mixer's share; > 0.
+        alpha: both shapes of the Beta distribution of the mixer's share, > 0, where it has one; the
+            mixer's own default if none is given.
         eta: weight of the decoupled term, >= 0; 0 is the mixer with its own loss.
         kind: `ce`, or `bce` for binary cross-entropy of every class, which has no other term.
         side: whose terms are added: of `both` labels, of the one with `more` weight, or with
@@ -57,11 +55,11 @@ class DecoupledTraining(Supervised):
             "alpha": Range(
                 0.1,
                 4.0,
-                default=1.0,
+                default=None,
                 scale="log",
                 valid="(0, inf)",
-                meaning="both shapes of the Beta distribution of the mixer's share; the authors "
-                "take 0.2 for CIFAR-100 and 1 for ImageNet",
+                meaning="both shapes of the Beta distribution of the mixer's share, its own "
+                "default if none is given; the authors take 0.2 for CIFAR-100 and 1 for ImageNet",
             ),
             "eta": Range(
                 0.01,
@@ -126,7 +124,7 @@ class DecoupledTraining(Supervised):
         self,
         mixer: str = "mixup",
         *,
-        alpha: float = 1.0,
+        alpha: float | None = None,
         eta: float = 0.1,
         kind: Kind = "ce",
         side: Side = "both",
@@ -147,7 +145,7 @@ class DecoupledTraining(Supervised):
         if power is None:
             power = 0.0 if kind == "ce" else 1.0
         super().__init__(
-            prepared=registry.find(mixer, kinds=("mixer",))(alpha=alpha),
+            prepared=named_mixer(mixer, alpha),
             objective=DecoupledMixup(
                 eta, Rescale(threshold, power), kind=kind, side=side, negatives=negatives
             ),

@@ -7,17 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
-from vicinal.core import registry
 from vicinal.core.augmentation import Mixer
 from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Paper, Range
 from vicinal.core.method import Learner, Setting
 from vicinal.core.params import Params
+from vicinal.methods.named_mixer import MIXERS, named_mixer
 from vicinal.methods.supervised import Supervised
 from vicinal.objectives.uncertainty_labels import CLEAN, CLEAN_PARTNER, UncertaintyLabels
 
-#: Mixers of two samples from one batch whose shares are drawn by one Beta distribution.
-MIXERS = ("cutmix", "mixup", "fmix")
 #: Where a batch's samples are, as they were before they were mixed, in its extras.
 UNMIXED = "unmixed"
 
@@ -33,7 +31,8 @@ class SUMix(Supervised):
 
     Args:
         mixer: what mixes, by its name in the catalogue.
-        alpha: both shapes of the Beta distribution of the mixer's share; > 0.
+        alpha: both shapes of the Beta distribution of the mixer's share, > 0, where it has one; the
+            mixer's own default if none is given.
         uncertainty: weight of the loss that teaches uncertainty, >= 0.
         sharpness: how fast a label loses weight with its distance, >= 0; 0 keeps the mixer's. The
             authors' code has the size of the batch.
@@ -61,10 +60,11 @@ class SUMix(Supervised):
             "alpha": Range(
                 0.1,
                 4.0,
-                default=1.0,
+                default=None,
                 scale="log",
                 valid="(0, inf)",
-                meaning="both shapes of the Beta distribution of the mixer's share",
+                meaning="both shapes of the Beta distribution of the mixer's share; its own "
+                "default if none is given",
             ),
             "uncertainty": Range(
                 0.0,
@@ -116,13 +116,13 @@ class SUMix(Supervised):
         self,
         mixer: str = "cutmix",
         *,
-        alpha: float = 1.0,
+        alpha: float | None = None,
         uncertainty: float = 0.1,
         sharpness: float = 1.0,
     ) -> None:
         self.card.check(mixer=mixer, alpha=alpha, uncertainty=uncertainty, sharpness=sharpness)
         super().__init__(
-            prepared=registry.find(mixer, kinds=("mixer",))(alpha=alpha),
+            prepared=named_mixer(mixer, alpha),
             objective=UncertaintyLabels(uncertainty, sharpness=sharpness),
         )
 
