@@ -69,17 +69,31 @@ def test_it_has_mean_zero_and_variance_one_over_all_keys(
     assert float(field.var()) == pytest.approx(1, abs=0.05)
 
 
-def test_power_falls_by_twice_the_decay_and_alike_along_both_axes() -> None:
-    field = low_frequency_field(keys(2000), (64, 64), decay=3.0)
+def slope(field: Tensor) -> float:
+    """Of the logarithm of power over that of frequency, from 2 to 16 cycles of 64."""
     power = torch.fft.fft2(field).abs().square().mean(dim=0)
     cycles = torch.fft.fftfreq(64) * 64
     norm = (cycles[:, None].square() + cycles.square()).sqrt()
     between = (norm >= 2) & (norm <= 16)
-    slope, _ = np.polyfit(norm[between].log().numpy(), power[between].log().numpy(), 1)
-    assert slope == pytest.approx(-6, abs=0.1)
+    return float(np.polyfit(norm[between].log().numpy(), power[between].log().numpy(), 1)[0])
+
+
+def test_power_falls_by_twice_the_decay_and_alike_along_both_axes() -> None:
+    field = low_frequency_field(keys(2000), (64, 64), decay=3.0)
+    assert slope(field) == pytest.approx(-6, abs=0.1)
     # Independent noise on the half spectrum gives 2 here: it loses half along the first axis.
+    power = torch.fft.fft2(field).abs().square().mean(dim=0)
     ratio = power[0, 2:17] / power[2:17, 0]
     assert float(ratio.log().mean().exp()) == pytest.approx(1, abs=0.1)
+
+
+def test_noise_spots_and_boxes_are_no_such_fields() -> None:
+    generator = torch.Generator().manual_seed(0)
+    white = torch.randn(500, 64, 64, generator=generator)
+    place = torch.rand(500, 2, 1, generator=generator) * 64 - torch.arange(64)
+    spots = torch.exp(-place[:, 0, :, None].square() / 72 - place[:, 1, None].square() / 72)
+    boxes = ((place[:, 0, :, None].abs() < 12) & (place[:, 1, None].abs() < 12)).float()
+    assert all(abs(slope(other) + 6) > 0.3 for other in (white, spots, boxes))
 
 
 def test_the_released_spectrum_has_one_cycle_at_most_along_the_last_axis() -> None:
