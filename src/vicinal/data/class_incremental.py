@@ -84,7 +84,11 @@ class OneTask:
         if labels is None:
             raise ValueError("a class-incremental stream needs the classes of its rows")
         stream = ClassIncrementalStream(labels, self.tasks, rows=rows, seed=seed)
-        return stream.batches(self.place * len(stream) // self.tasks, size)
+        return stream.batches(self.of(stream), size)
+
+    def of(self, stream: ClassIncrementalStream) -> int:
+        """Which task of a stream it is."""
+        return self.place * len(stream) // self.tasks
 
 
 @dataclass(frozen=True, eq=False)
