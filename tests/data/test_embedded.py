@@ -36,3 +36,15 @@ def test_tables_are_scikit_learns(name, kind, shape, outputs):
 
 def test_all_that_is_announced_is_there_and_different():
     assert len({read_embedded(name).fingerprint for name in EMBEDDED}) == len(EMBEDDED)
+
+
+def test_overlapping_clouds_are_a_table_that_nobody_can_tell_apart_for_certain():
+    task = read_embedded("overlap_gaussians")
+    assert (task.name, task.modality, task.kind) == (
+        "overlap_gaussians",
+        "tabular",
+        "classification",
+    )
+    assert tuple(task.x.shape) == (2000, 300)
+    right = ((task.x.sum(dim=1) > 15) == task.y.bool()).double().mean().item()
+    assert right == pytest.approx(0.81, abs=0.03)  # the normal distribution at 0.1 * sqrt(300) / 2

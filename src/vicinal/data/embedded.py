@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from vicinal.core.ragged import Ragged
 from vicinal.core.task import Task
 from vicinal.data.assemble import Found, assemble, with_fingerprint
+from vicinal.data.overlap_gaussians import make_overlap_gaussians
 from vicinal.data.rooms import SHAPES, make_rooms
 from vicinal.data.targets import Labels
 
@@ -18,14 +19,18 @@ EMBEDDED = {
     "wine": "178 wines, 13 chemical measurements, 3 classes",
     "diabetes": "442 patients, 10 measurements, progression after a year (regression)",
     "rooms": "180 made scenes of points, 8 shapes whose company changes in the test part",
+    "overlap_gaussians": "2,000 made points of 300 values, 2 classes that overlap",
 }
 TRAINING_ROOMS, TEST_ROOMS = 120, 60
+CLOUD_POINTS, CLOUD_DISTANCE = 2000, 0.1
 
 
 def read_embedded(name: str) -> Task:
     """One of `EMBEDDED` as a task."""
     if name == "rooms":
         return rooms()
+    if name == "overlap_gaussians":
+        return overlap_gaussians()
     return digits() if name == "digits" else measurements(name)
 
 
@@ -43,6 +48,23 @@ def rooms() -> Task:
             classes=SHAPES,
             test_rows=torch.arange(TRAINING_ROOMS, TRAINING_ROOMS + TEST_ROOMS),
             notes=("made data: shapes keep another company in the test part than in training",),
+        )
+    )
+
+
+def overlap_gaussians() -> Task:
+    """Made points of two clouds that overlap: four in five can be told apart, none for certain."""
+    x, labels = make_overlap_gaussians(CLOUD_DISTANCE, count=CLOUD_POINTS)
+    return assemble(
+        Found(
+            name="overlap_gaussians",
+            where="overlap_gaussians",
+            modality="tabular",
+            x=x.numpy(),
+            labels=Labels("classification", labels.numpy(), ("at zero", "beside it")),
+            in_test=none(len(x)),
+            read=~none(len(x)),
+            columns=tuple(f"value_{column}" for column in range(x.shape[1])),
         )
     )
 
