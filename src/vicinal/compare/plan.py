@@ -55,6 +55,7 @@ DECIDING = (
     "core",
     "data",
     "evaluate",
+    "generate",
     "latent",
     "methods",
     "mixers",
