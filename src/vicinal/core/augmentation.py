@@ -57,6 +57,11 @@ class Augmentation(ABC):
     def apply(self, batch: Batch, params: Any) -> Batch:
         """Carry the decisions out. Pure: same params, same result; the input is left as it is."""
 
+    def carries(self, kind: str) -> bool:
+        """Whether there is a rule for targets of a kind: the card says so."""
+        card = getattr(type(self), "card", None)
+        return card is not None and kind in card.targets
+
     def augment(self, batch: Batch, draws: Draws) -> tuple[Batch, Params]:
         """Sample and apply. Returns the new batch, and the params that made it."""
         params = self.sample(batch, draws)
@@ -86,11 +91,15 @@ class Augmentation(ABC):
             The new Batch for a Batch; (x, target) if labels are given, and x alone if not.
 
         Raises:
+            TypeError: the target says something of places, and there is no rule for its kind.
             ValueError: both draws and generator are given, or out is not like x.
         """
         if draws is not None and generator is not None:
             raise ValueError("pass draws or generator, not both")
         batch = x if isinstance(x, Batch) else Batch.of(x, y)
+        target = batch.target
+        if target is not None and target.placed and not self.carries(target.kind):
+            raise TypeError(f"{type(self).__name__} has no rule for targets of kind {target.kind}")
         if draws is None:
             draws = Draws.from_generator(generator, batch.index)
         if out is not None:

@@ -24,6 +24,8 @@ class Target(Rows):
     """Targets of B samples, made by `Target.of` or a class below; mixing keeps the kind."""
 
     kind: ClassVar[str]
+    #: Whether it says something of places in a sample, so that it has to go with them.
+    placed: ClassVar[bool] = False
 
     @staticmethod
     def of(labels: Tensor | Target) -> Target:
@@ -50,6 +52,21 @@ class Target(Rows):
             kept: (B,) weight of the own target, in [0, 1].
             given: (B,) weight of the other's; 1 - kept by default.
         """
+
+    def mix_places(self, other: Self, own: Tensor) -> Self:
+        """Each row mixed with the same row of another target, place by place.
+
+        Targets that are not `placed` have no rule for it: they mix by weight.
+
+        Args:
+            other: of the same kind and length.
+            own: (B, ...) over the axes of space: bool, true where the own sample is shown, or float
+                in [0, 1], its share.
+
+        Raises:
+            TypeError: the kind has no rule.
+        """
+        raise TypeError(f"a {self.kind} target has no places to mix")
 
     @abstractmethod
     def loss(self, output: Tensor, *, reduction: Literal["mean", "none"] = "mean") -> Tensor:

@@ -34,6 +34,10 @@ class UnmixedParams(Params):
 class Unmixed(Mixer):
     """Leave every sample as it is: a choice beside mixers."""
 
+    def carries(self, kind: str) -> bool:
+        """Whatever there is stays as it is."""
+        return True
+
     def sample(self, batch: Batch, draws: Draws) -> UnmixedParams:
         return UnmixedParams(batch.index)
 
@@ -105,6 +109,10 @@ class RandomChoice(Mixer):
         )
         self.pooled = any(mixer.pooled for mixer in mixers)
         self.unfitted = any(mixer.unfitted for mixer in mixers)
+
+    def carries(self, kind: str) -> bool:
+        """Whether every mixer has a rule for targets of a kind."""
+        return all(mixer.carries(kind) for mixer in self.mixers)
 
     def fit(self, data: Batch) -> Self:
         mixers = [mixer.fit(data) if mixer.unfitted else mixer for mixer in self.mixers]

@@ -77,6 +77,7 @@ class Mixup(PairMixer):
             ),
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one weight"),
         },
+        targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
         labels="mixed",
         keeps_meaning=False,
         result=Result(

@@ -67,7 +67,11 @@ def mix_by_mask(
     pool, at = batch.partners(partner)
     target = batch.target
     if target is not None and pool.target is not None:
-        target = target.mix(pool.target[at], shown_area(own) if kept is None else kept, given)
+        if target.placed:
+            target = target.mix_places(pool.target[at], own)
+        else:
+            kept = shown_area(own) if kept is None else kept
+            target = target.mix(pool.target[at], kept, given)
     return batch.replace(x=blended(x, pool.tensor, at, own, out=batch.out), target=target)
 
 

@@ -95,6 +95,7 @@ class CutMix(PairMixer):
             ),
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one box"),
         },
+        targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
         labels="mixed",
         keeps_meaning=False,
         result=Result(
@@ -152,8 +153,12 @@ class CutMix(PairMixer):
         pool, at = batch.partners(params.partner)
         target = batch.target
         if target is not None and pool.target is not None:
-            given = pasted_share(params, spatial_sizes(x))
-            target = target.mix(pool.target[at], 1 - given, given)
+            if target.placed:
+                own = ~box_mask(params.start, params.stop, spatial_sizes(x))
+                target = target.mix_places(pool.target[at], own)
+            else:
+                given = pasted_share(params, spatial_sizes(x))
+                target = target.mix(pool.target[at], 1 - given, given)
         mixed = paste(x, pool.tensor, at, start=params.start, stop=params.stop, out=batch.out)
         return batch.replace(x=mixed, target=target)
 

@@ -47,6 +47,10 @@ class Sequence(Augmentation):
         """What any part asks of the model, each question once."""
         return tuple(dict.fromkeys(probe for part in self.parts for probe in part.probes))
 
+    def carries(self, kind: str) -> bool:
+        """Whether every part has a rule for targets of a kind."""
+        return all(part.carries(kind) for part in self.parts)
+
     def sample(self, batch: Batch, draws: Draws) -> SequenceParams:
         """Make every random decision.
 
