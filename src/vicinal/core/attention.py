@@ -58,7 +58,7 @@ class ClassAttention(Probe):
 
     def listen(self, model: nn.Module, heard: dict[Probe, Tensor]) -> Iterable[RemovableHandle]:
         owner, layer = self._find(model)
-        query, key = (getattr(layer, name) for name in _LAYERS[_full_name(layer)])
+        query, key = (getattr(layer, name) for name in _LAYERS[full_name(layer)])
         heads: int = layer.num_heads  # type: ignore[assignment]
         # PiT's class token holds the distillation token too.
         prefix: int = getattr(owner, "num_prefix_tokens", len(owner.cls_token[0]))  # type: ignore
@@ -78,7 +78,7 @@ class ClassAttention(Probe):
     def _find(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         """The transformer in the model, and its attention layer. Raises ValueError."""
         owner = with_class_token(model)
-        layers = {n: m for n, m in model.named_modules() if _full_name(m) in _LAYERS}
+        layers = {n: m for n, m in model.named_modules() if full_name(m) in _LAYERS}
         if not layers:
             raise ValueError(
                 f"the class attention of {type(owner).__name__} is not heard: its layers are not "
@@ -153,5 +153,5 @@ def grid(owner: nn.Module, patches: int) -> tuple[int, int]:
     return (side, side)
 
 
-def _full_name(module: nn.Module) -> str:
+def full_name(module: nn.Module) -> str:
     return f"{type(module).__module__}.{type(module).__qualname__}"
