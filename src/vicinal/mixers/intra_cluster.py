@@ -8,9 +8,12 @@ from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Paper, Parameter, Range
 from vicinal.core.draws import Draws
 from vicinal.mixers.cluster_pairing import Features, Pool, SameCluster
+from vicinal.mixers.interpolate import Mixup, MixupParams
 from vicinal.mixers.k_way import KWayParams, Scope, mix_many
 from vicinal.mixers.pairing import Pairing, PairMixer
 
+#: Mixes two; its own draws are not used.
+MIXUP = Mixup()
 #: What ICM's mixer and method share.
 PARAMETERS: dict[str, Parameter] = {
     "points": Range(
@@ -134,4 +137,6 @@ class IntraClusterMixup(PairMixer):
         return KWayParams(torch.stack(partner, dim=1), weights)
 
     def apply(self, batch: Batch, params: KWayParams) -> Batch:
+        if params.partner.shape[1] == 1:  # takes one pass over memory
+            return MIXUP.apply(batch, MixupParams(params.partner[:, 0], params.weights[:, 0]))
         return mix_many(batch, params.partner, weights=params.weights)
