@@ -74,7 +74,10 @@ class SamMasks:
             images=pictures, text=[self.text] * len(pictures), return_tensors="pt"
         ).to(self._device)
         results = self._read.post_process_grounded_object_detection(
-            self._detect(**inputs), inputs["input_ids"], target_sizes=[size] * len(pictures)
+            self._detect(**inputs),
+            inputs["input_ids"],
+            threshold=self.least,
+            target_sizes=[size] * len(pictures),
         )
         boxes: list[list[float] | None] = []
         for result in results:
