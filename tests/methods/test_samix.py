@@ -85,10 +85,12 @@ def test_the_masks_loss_is_the_distance_less_the_variance() -> None:
     torch.testing.assert_close(even - loss, 0.5 * 2.0 * variance, atol=1e-6, rtol=1e-3)
 
 
-def test_a_reward_for_variance_makes_masks_take_sides() -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_reward_for_variance_makes_masks_take_sides(seed: int) -> None:
     def variance(reward: float) -> float:
         method = SAMix(variance=reward, mask_weight=10.0, momentum=0.9)
-        learner, _ = run(method, network=small, epochs=20)
+        learner, _ = run(method, network=small, epochs=20, seed=seed)
         _, batch = started(method)
         heard, _ = method.heard(learner, batch)
         with torch.no_grad():
