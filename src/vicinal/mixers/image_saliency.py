@@ -17,7 +17,7 @@ GREY = (0.2989, 0.587, 0.114)
 SPECTRAL_SIDE = 128
 #: Whole numbers up to here are exact in float32.
 EXACT = 1 << 24
-#: Pixels looked at together on a CPU: what is computed of them stays in the cache.
+#: Pixels that a thread of the CPU looks at together: what is computed of them stays in its cache.
 BLOCK_PIXELS = 1 << 17
 
 
@@ -160,8 +160,11 @@ def _contrasts(x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     _expect_images(x)
     height, width = x.shape[2:]
     around = _areas(height, width, x.device)
-    step = len(x) if x.device.type != "cpu" else max(1, BLOCK_PIXELS // (height * width))
-    for start in range(0, len(x), max(1, step)):
+    together = len(x)
+    if x.device.type == "cpu":
+        together = BLOCK_PIXELS * torch.get_num_threads() // (height * width)
+    step = max(1, together)
+    for start in range(0, len(x), step):
         levels = _smoothed(_smoothed(_levels(x[start : start + step])))
         sums = _summed(levels)
         on, all_scales = torch.zeros_like(levels), torch.zeros_like(levels)
