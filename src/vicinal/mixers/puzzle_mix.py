@@ -234,7 +234,7 @@ class PuzzleMix(PairMixer):
         share = x.new_empty((len(x), fine, fine), dtype=torch.float32)
         places = torch.arange(fine * fine, dtype=torch.int16, device=x.device)
         block, partner_block = places.repeat(2, len(x), 1)
-        detail = _pooled(saliency, fine)
+        detail = cell_shares(saliency, fine)
         for number, cells in enumerate(grids):
             own = (drawn == number).nonzero()[:, 0]
             if not len(own):
@@ -242,7 +242,7 @@ class PuzzleMix(PairMixer):
             other = at[own]
             energy = puzzle_energy(
                 x.detach(),
-                _pooled(detail, cells),
+                cell_shares(detail, cells),
                 (own, other),
                 prior[own],
                 beta=self.beta,
@@ -254,7 +254,7 @@ class PuzzleMix(PairMixer):
             share[own] = upsampled(found, (fine, fine))
             if self.transport:
                 count = self._blocks(cells, x.shape[2:])
-                found, worth = upsampled(found, (count, count)), _pooled(detail, count)
+                found, worth = upsampled(found, (count, count)), cell_shares(detail, count)
                 moved = transported(
                     torch.cat([found > 0, found < 1]),
                     torch.cat([worth[own], worth[other]]),
@@ -313,7 +313,7 @@ def _fitting(grids: Sequence[int], sizes: Sequence[int]) -> list[int]:
     return found
 
 
-def _pooled(saliency: Tensor, cells: int) -> Tensor:
+def cell_shares(saliency: Tensor, cells: int) -> Tensor:
     """The share of the saliency in each cell. saliency: (B, H, W). Returns (B, m, m), of sum 1.
 
     Where nothing is salient, all is alike.
