@@ -67,6 +67,10 @@ def compare(
         str | None,
         typer.Option(help="Such as none,mixup,cutmix:alpha=0.5 (default: the usual ones)."),
     ] = None,
+    components: Annotated[
+        str | None,
+        typer.Option(help="Your own, by comma: files or modules that declare them by a Card."),
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Trials of each method (default 3).")] = None,
     first_seed: Annotated[int | None, typer.Option(help="The lowest seed (default 0).")] = None,
     folds: Annotated[int | None, typer.Option(help="Cross-validate over this many folds.")] = None,
@@ -158,7 +162,7 @@ def compare(
     from vicinal.core.errors import InputError
 
     given = {k: v for k, v in context.params.items() if v is not None and k != "config"}
-    for name in ("columns", "drop"):
+    for name in ("columns", "drop", "components"):
         if name in given:
             given[name] = tuple(part.strip() for part in given[name].split(",") if part.strip())
     try:

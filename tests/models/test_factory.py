@@ -123,7 +123,7 @@ def test_code_that_cannot_be_imported_is_said_and_leaves_nothing(
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         build_from_factory(f"{path}:make", input_shape=(3,), outputs=2)
-    assert not [name for name in sys.modules if name.startswith("vicinal_factory_broken")]
+    assert not [name for name in sys.modules if name.startswith("vicinal_file_broken")]
 
 
 def test_places_that_are_not_there_are_named(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from vicinal.compare.statistics import Verdict, judge
 from vicinal.compare.store import Store
 from vicinal.compare.trial import Trial
 from vicinal.compare.usage import Usage, usage
+from vicinal.core import registry
 from vicinal.core.errors import InputError
 from vicinal.methods.arms import BASELINE, Arm, fitting_arms, parse_arm, parse_arms, with_controls
 
@@ -94,6 +95,7 @@ def prepare(request: Request, *, command: str) -> Comparison:
     from vicinal.data.splits import splits
     from vicinal.models.build import model_fingerprint
 
+    registry.load_from(request.components)
     arms = parse_arms(USUAL if request.methods is None else request.methods)
     if all(arm.label != BASELINE for arm in arms):
         arms = [parse_arm(BASELINE), *arms]
@@ -128,7 +130,7 @@ def prepare(request: Request, *, command: str) -> Comparison:
         threads=threads,
         labels_per_class=request.labels_per_class,
     )
-    ground = Ground(task, parts, recipe)
+    ground = Ground(task, parts, recipe, request.components)
     out = Path(request.out) if request.out is not None else Path("runs") / task.name
     place = request.store if request.store is not None else out
     check_folder(out)
@@ -259,6 +261,7 @@ def conclude(run: RunRecord, trials: Sequence[TrialRecord]) -> Outcome:
     sign = 1 if metric.higher_is_better else -1
     best = max(helping, key=lambda verdict: sign * verdict.difference, default=None)
     label = run.baseline if best is None else best.method
+    registry.load_from(run.task["asked"].get("components", ()))
     settings = run.task["asked"] | {name: run.settings[name] for name in CHOSEN}
     if run.task["modality"] != "image":
         settings = {name: v for name, v in settings.items() if name not in ("crop", "flip")}

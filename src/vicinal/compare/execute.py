@@ -19,6 +19,7 @@ from vicinal.compare.plan import Recipe
 from vicinal.compare.records import TrialRecord
 from vicinal.compare.training import Progress
 from vicinal.compare.trial import Trial, run_trial
+from vicinal.core import registry
 from vicinal.core.task import Task
 from vicinal.data.splits import Split
 from vicinal.methods.arms import parse_arm
@@ -32,12 +33,13 @@ class WorkersLost(RuntimeError):
 class Ground:
     """What all trials of a run share. It travels to every worker once.
 
-    splits: by the number of the fold.
+    splits: by the number of the fold. components: modules of a user's, with arms in them.
     """
 
     task: Task
     splits: Sequence[Split]
     recipe: Recipe
+    components: tuple[str, ...] = ()
 
     def run(self, trial: Trial, observe: Callable[[Progress], None] | None = None) -> TrialRecord:
         """Train and judge one trial."""
@@ -135,6 +137,7 @@ _worker: _Worker | None = None
 def _start_worker(ground: Ground, messages: Any, parent: int) -> None:
     global _worker
     _worker = _Worker(ground, messages)
+    registry.load_from(ground.components)
     # The parent decides what an interrupt means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

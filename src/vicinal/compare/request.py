@@ -21,6 +21,7 @@ class Request:
 
     data: a folder, a file, or the name of an embedded data set.
     methods: arms as typed; None takes the usual ones that fit the data.
+    components: modules or files of Python whose components can be named as methods.
     target, columns, drop, kind: of a table.
     image_size: side in pixels that images are brought to.
     seeds: trials of each arm on each split. first_seed: the lowest of them.
@@ -35,6 +36,7 @@ class Request:
 
     data: str
     methods: str | None = None
+    components: tuple[str, ...] = ()
     target: str | None = None
     columns: tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from typing import Any
 
 from vicinal.core.augmentation import Transform
 from vicinal.core.method import Method
+from vicinal.core.modules import importable
 from vicinal.methods.arms import Arm
 
 
@@ -47,17 +48,22 @@ def python_lines(arm: Arm) -> str:
     if issubclass(arm.component, Method):
         return arm.card.example_with(arm.parameters)
     arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(arm.parameters.items()))
-    call = f"{arm.component.__name__}({arguments})"
+    home = arm.component.__module__
+    own = home.partition(".")[0] != "vicinal"
+    prefix = "" if own else "vicinal."
+    call = f"{prefix}{arm.component.__name__}({arguments})"
+    found = [f"from {importable(home)} import {arm.component.__name__}"] if own else []
     built = arm.build()
     if built.unfitted or built.pooled:
         labels = "y_train" if "classes" in arm.card.targets else "vicinal.RegressionTarget(y_train)"
         seen = "raw" if arm.card.stage == "raw" else "as the model sees them"
         lines = [
             "import vicinal",
+            *found,
             "",
             f"# once, with all training rows, {seen}",
             f"data = vicinal.Batch.of(x_train, {labels})",
-            f"augmentation = vicinal.{call}.fit(data)",
+            f"augmentation = {call}.fit(data)",
             "",
             "# in the training loop, with some rows of the data, (B,) int64",
             "batch = augmentation(data[rows])",
@@ -65,9 +71,9 @@ def python_lines(arm: Arm) -> str:
         ]
         return "\n".join(lines)
     asks = bool(built.probes)
-    lines = ["import vicinal", "", f"augmentation = vicinal.{call}", ""]
+    lines = [*(found or ["import vicinal"]), "", f"augmentation = {call}", ""]
     if asks:
-        lines[1:1] = ["from vicinal.core.probe import ask"]
+        lines[:1] = ["import vicinal", *found, "from vicinal.core.probe import ask"]
         lines += [
             "# in the training loop, on the batch as the model sees it; the model is asked first",
             'batch = ask(augmentation.probes, {"model": model}, vicinal.Batch.of(x, y))',

@@ -6,10 +6,11 @@ import functools
 import importlib
 import pkgutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vicinal.core.errors import InputError, nearest
+from vicinal.core.modules import module_at, one_line
 
 #: Rooms whose modules may declare components.
 ROOMS = ("transforms", "mixers", "latent", "objectives", "policies", "methods")
@@ -50,6 +51,23 @@ def load() -> None:
             entry.load()
         except Exception as error:  # another's package must not take ours down with it
             warnings.warn(f"components of {entry.value} are left out: {error!r}", stacklevel=2)
+
+
+def load_from(places: Sequence[str]) -> None:
+    """Import modules that declare components: `package.module` or `path/to/file.py` each.
+
+    Raises:
+        InputError: there is no such module or file, its code raises, or it declares a component of
+            a name that is taken.
+    """
+    load()  # first, so that a name that is taken is refused where it is taken a second time
+    for place in places:
+        try:
+            module_at(place)
+        except InputError as error:
+            raise InputError(f"--components {place}: {error}") from None
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
+            raise InputError(f"--components {place} raised {one_line(error)}") from error
 
 
 def components(kind: str | None = None) -> Iterator[type[Any]]:

@@ -178,13 +178,13 @@ class PairMixer(Mixer):
     """A mixer of two samples, which leaves it to a pairing who they are.
 
     Args:
-        pairing: draws the partners.
+        pairing: draws the partners; a permutation of the batch by default.
 
     Raises:
         TypeError: the pairing is none.
     """
 
-    def __init__(self, pairing: Pairing) -> None:
+    def __init__(self, pairing: Pairing = PERMUTATION) -> None:
         if not isinstance(pairing, Pairing):
             raise TypeError(f"pairing must be a Pairing, got {pairing!r}")
         self.pairing = pairing

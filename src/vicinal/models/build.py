@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.core.errors import InputError
-from vicinal.models.factory import build_from_factory, factory_fingerprint, one_line
+from vicinal.core.modules import one_line
+from vicinal.models.factory import build_from_factory, factory_fingerprint
 from vicinal.models.layers import declared_layers, is_mixable, suggested_layers
 from vicinal.models.names import OWN, ModelName, own_settings, parse_name
 from vicinal.models.rehearsal import POINTS, ROWS, rehearse

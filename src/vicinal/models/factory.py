@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
 import inspect
-import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from vicinal.core.errors import InputError, nearest
+from vicinal.core.modules import module_at, one_line
 
 
 def build_from_factory(name: str, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -69,12 +66,6 @@ def factory_fingerprint(name: str) -> str:
     return f"{_attribute(name)} {digest.hexdigest()}"
 
 
-def one_line(error: BaseException) -> str:
-    """An error as it fits into another error's message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
 def _attribute(name: str) -> str:
     return name.rpartition(":")[2]
 
@@ -103,38 +94,8 @@ def _find(name: str) -> Callable[..., Any]:
 def _module(name: str) -> ModuleType:
     place = name.rpartition(":")[0]
     try:
-        return _from_file(Path(place)) if place.endswith(".py") else _from_package(place)
+        return module_at(place)
     except InputError as error:
         raise InputError(f"model {name!r}: {error}") from None
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise InputError(f"model {name!r}: importing {place} raised {one_line(error)}") from error
-
-
-def _from_package(place: str) -> ModuleType:
-    # Console scripts do not search the current folder, `python -m` does. It goes last, so that
-    # nothing in it hides an installed package.
-    folder = os.getcwd()
-    if folder not in sys.path:
-        sys.path.append(folder)
-    return importlib.import_module(place)
-
-
-def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
-    content = path.read_bytes()
-    # The content is in the name: it is run once, again where it changed, and models can be pickled.
-    name = f"vicinal_factory_{path.stem}_{hashlib.sha256(content).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

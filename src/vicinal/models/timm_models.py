@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from vicinal.core.errors import InputError
-from vicinal.models.factory import one_line
+from vicinal.core.modules import one_line
 from vicinal.models.shapes import image_shape
 
 
