@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vicinal.core.card import Card
     from vicinal.core.draws import Draws
     from vicinal.core.params import Params
+    from vicinal.core.placed_target import BoxTarget, MaskTarget
     from vicinal.core.target import (
         ClassTarget,
         MultiLabelTarget,
@@ -22,43 +23,68 @@ if TYPE_CHECKING:
         SoftTarget,
         Target,
     )
+    from vicinal.latent.at_layer import AtLayer
+    from vicinal.mixers.choice import RandomChoice
+    from vicinal.mixers.label_weight import LabelWeight
+    from vicinal.mixers.pairing import AnotherClass, Permutation, SameClass
+    from vicinal.policies.schedule import Ramp, Until
     from vicinal.transforms.sequence import Compose, Sequence
 
 __version__ = "0.1.0"
 
 # Imported when asked for: the command line answers `--help` without waiting for torch.
 _PLACES = {
+    "AnotherClass": "vicinal.mixers.pairing",
+    "AtLayer": "vicinal.latent.at_layer",
     "Augmentation": "vicinal.core.augmentation",
     "Batch": "vicinal.core.batch",
+    "BoxTarget": "vicinal.core.placed_target",
     "Card": "vicinal.core.card",
     "ClassTarget": "vicinal.core.target",
     "Compose": "vicinal.transforms.sequence",
     "Draws": "vicinal.core.draws",
+    "LabelWeight": "vicinal.mixers.label_weight",
+    "MaskTarget": "vicinal.core.placed_target",
     "Mixer": "vicinal.core.augmentation",
     "MultiLabelTarget": "vicinal.core.target",
     "Params": "vicinal.core.params",
+    "Permutation": "vicinal.mixers.pairing",
+    "Ramp": "vicinal.policies.schedule",
+    "RandomChoice": "vicinal.mixers.choice",
     "RegressionTarget": "vicinal.core.target",
+    "SameClass": "vicinal.mixers.pairing",
     "Sequence": "vicinal.transforms.sequence",
     "SoftTarget": "vicinal.core.target",
     "Target": "vicinal.core.target",
     "Transform": "vicinal.core.augmentation",
+    "Until": "vicinal.policies.schedule",
 }
 
 __all__ = [
+    "AnotherClass",
+    "AtLayer",
     "Augmentation",
     "Batch",
+    "BoxTarget",
     "Card",
     "ClassTarget",
     "Compose",
     "Draws",
+    "LabelWeight",
+    "MaskTarget",
     "Mixer",
     "MultiLabelTarget",
     "Params",
+    "Permutation",
+    "Ramp",
+    "RandomChoice",
     "RegressionTarget",
+    "SameClass",
     "Sequence",
     "SoftTarget",
     "Target",
     "Transform",
+    "Until",
 ]
 
 
