@@ -22,6 +22,9 @@ TRIES = 4
 #: An object of which less than this many pixels is seen is hidden.
 SEEN = 1.0
 
+#: Bytes of images that are composed at a time.
+CHUNK_BYTES = 2 << 20
+
 _PARTS = ("object", "background", "usable")
 
 
@@ -198,24 +201,31 @@ class Recombine(Mixer):
         _require_parts(pool)
         _, behind = whole.partners(params.background)
         at = at.view(params.object.shape)
-        objects = pool.extras["object"][at, params.variant].float()  # (B, K, C + 1, H, W)
-        opacity = objects[:, :, -1:] / 255
-        layers = warped(torch.cat([objects[:, :, :-1] * opacity, opacity], dim=2), params.affine)
-        background = torch.where(
-            params.filled[:, None, None, None],
-            pool.extras["background"][behind],
-            pool.tensor[behind],
-        )
-        x, seen = composed(layers, background.float())
+        out = torch.empty_like(batch.tensor)
+        area = params.affine.new_zeros(at.shape)
+        # Some images at a time: what is in between is a dozen times their size.
+        size = max(1, CHUNK_BYTES // max(1, 4 * out[:1].numel() * at.shape[1]))
+        step = size if out.device.type == "cpu" else max(1, len(out))
+        for some in torch.split(torch.arange(len(out), device=at.device), step):
+            own = params[some]
+            objects = pool.extras["object"][at[some], own.variant].float()  # (B, K, C + 1, H, W)
+            opacity = objects[:, :, -1:] / 255
+            layers = warped(torch.cat([objects[:, :, :-1] * opacity, opacity], dim=2), own.affine)
+            background = torch.where(
+                own.filled[:, None, None, None],
+                pool.extras["background"][behind[some]],
+                pool.tensor[behind[some]],
+            )
+            x, seen = composed(layers, background.float())
+            out[some] = (x + 0.5).clamp(0, 255).to(torch.uint8)
+            area[some] = seen.sum(dim=(2, 3))
         target = batch.target
         if target is not None and pool.target is not None:
             target = pool.target[at[:, 0]]
             if at.shape[1] == 2:
-                area = seen.sum(dim=(2, 3))
                 front = area[:, 1] / area.sum(dim=1).clamp(min=1e-6)
                 target = target.mix(pool.target[at[:, 1]], 1 - front)
-        levels = (x + 0.5).clamp(0, 255).to(torch.uint8)
-        return batch.replace(x=torch.empty_like(batch.tensor).copy_(levels), target=target)
+        return batch.replace(x=out, target=target)
 
 
 def extents(opacity: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -51,6 +51,16 @@ def test_the_block_comes_from_the_same_image_and_all_else_stays(
         assert torch.equal(result[row], wanted)
 
 
+def test_both_ways_of_pasting_are_one() -> None:
+    x = torch.rand(9, 3, 11, 14)
+    transform = SelfCutMix()
+    params = drawn(transform, x)
+    plain = transform.apply(Batch.of(x), params).tensor
+    looked_up = transform.apply(Batch.of(x.clone().requires_grad_()), params).tensor
+    assert looked_up.requires_grad
+    assert torch.equal(looked_up, plain)
+
+
 def test_the_share_of_the_block_is_the_square_of_its_side() -> None:
     params = drawn(SelfCutMix(), torch.zeros(1, 1, 1).expand(4000, 1, 300, 500))
     sides = params.size / torch.tensor([300, 500])

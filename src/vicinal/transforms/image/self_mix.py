@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,6 @@ from vicinal.core.boxes import box_mask
 from vicinal.core.card import Card, Paper, Range
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
-from vicinal.transforms.image.chunks import in_chunks
 from vicinal.transforms.image.enhance import Enhance
 from vicinal.transforms.image.inner import apply_inner, check_inner, sample_inner
 
@@ -95,20 +95,42 @@ class SelfCutMix(Transform):
         return SelfCutMixParams(size, source, draws.below("place", room, shape=(2,)))
 
     def apply(self, batch: Batch, params: SelfCutMixParams) -> Batch:
-        height, width = _sizes(batch.tensor)
+        x = batch.tensor
+        _sizes(x)
+        gradients = x.requires_grad and torch.is_grad_enabled()
+        if x.device.type != "cpu" or gradients or torch.compiler.is_compiling():
+            return batch.replace(x=_moved(x, params))
+        out = torch.empty_like(x).copy_(x)
+        # As in `mixers.paste`: on a CPU a loop over blocks touches these alone, in a fifth of the
+        # time of looking up every pixel of 64 images of 224 x 224.
+        into, source = _array(out), _array(x)
+        columns = (params.size, params.source, params.place)
+        for row, (size, first, place) in enumerate(
+            zip(*(one.tolist() for one in columns), strict=True)
+        ):
+            (tall, wide), (top, left), (down, across) = size, first, place
+            block = source[row, :, top : top + tall, left : left + wide]
+            into[row, :, down : down + tall, across : across + wide] = block
+        return batch.replace(x=out)
 
-        def paste(images: Tensor, rows: Tensor) -> Tensor:
-            own = params[rows]
-            inside = box_mask(own.place, own.place + own.size, (height, width))
-            shift = own.source - own.place
-            pixel = torch.arange(height * width, device=images.device).view(height, width)
-            moved = pixel + (shift[:, 0] * width + shift[:, 1])[:, None, None]
-            seen = torch.where(inside, moved, pixel).flatten(1)  # (B, H * W)
-            flat = images.flatten(2)
-            return flat.gather(2, seen[:, None].expand_as(flat)).view(images.shape)
 
-        rows = torch.arange(len(params), device=params.size.device)
-        return batch.replace(x=in_chunks(paste, batch.tensor, rows, growth=8))
+def _moved(images: Tensor, params: SelfCutMixParams) -> Tensor:
+    """Blocks pasted by looking up for every pixel which one is seen there."""
+    height, width = images.shape[2:]
+    inside = box_mask(params.place, params.place + params.size, (height, width))
+    shift = params.source - params.place
+    pixel = torch.arange(height * width, device=images.device).view(height, width)
+    moved = pixel + (shift[:, 0] * width + shift[:, 1])[:, None, None]
+    seen = torch.where(inside, moved, pixel).flatten(1)  # (B, H * W)
+    flat = images.flatten(2)
+    pasted = flat.gather(2, seen[:, None].expand_as(flat)).view(images.shape)
+    return torch.empty_like(images).copy_(pasted)
+
+
+def _array(images: Tensor) -> Any:
+    """A tensor's memory as an array. NumPy lacks bfloat16: it sees whole numbers of that size."""
+    images = images.detach()
+    return (images.view(torch.int16) if images.dtype == torch.bfloat16 else images).numpy()
 
 
 @dataclass(frozen=True)
