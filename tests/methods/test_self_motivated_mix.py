@@ -24,7 +24,6 @@ from vicinal.methods.self_motivated_mix import (
     recognition,
     region_tokens,
 )
-from vicinal.methods.supervised import Supervised
 from vicinal.mixers.interpolate import MixupParams
 from vicinal.mixers.sm_mix import SMMixParams
 
