@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from vicinal import Batch, ClassTarget, RegressionTarget, SoftTarget, Target
+from vicinal.core.placed_target import BoxTarget
 from vicinal.mixers.interpolate import Mixup, MixupParams
+from vicinal.mixers.paste import CutMix, PasteParams
 from vicinal.transforms.image.flip import FlipParams, HorizontalFlip
 from vicinal.transforms.orbit import Orbit, OrbitParams
 
@@ -161,3 +163,22 @@ class LabelsByRound(Orbit):
 
 def test_versions_that_do_not_have_the_label_of_their_sample_are_found(broken: Any) -> None:
     assert {f"{kind}_labels_as_declared" for kind in ALL} <= broken(LabelsByRound())
+
+
+class LeavesMasksBehind(CutMix):
+    def apply(self, batch: Batch, params: PasteParams) -> Batch:
+        return super().apply(batch, params).replace(target=batch.target)
+
+
+class ForgetsWhatIsHidden(CutMix):
+    def apply(self, batch: Batch, params: PasteParams) -> Batch:
+        mixed = super().apply(batch, params)
+        if isinstance(mixed.target, BoxTarget):
+            doubled = mixed.target.seen.with_values(2 * mixed.target.seen.values)
+            mixed = mixed.replace(target=replace(mixed.target, seen=doubled))
+        return mixed
+
+
+def test_targets_of_places_that_do_not_go_with_the_images_are_found(broken: Any) -> None:
+    assert "masks_go_with_images" in broken(LeavesMasksBehind())
+    assert broken(ForgetsWhatIsHidden()) == {"boxes_as_declared"}

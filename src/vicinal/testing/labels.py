@@ -9,6 +9,7 @@ import torch
 
 from vicinal.core.batch import Batch
 from vicinal.core.element_target import IGNORED, ElementTarget
+from vicinal.core.placed_target import BoxTarget, MaskTarget
 from vicinal.core.target import (
     ClassTarget,
     MultiLabelTarget,
@@ -20,6 +21,8 @@ from vicinal.testing.samples import CLASSES
 from vicinal.testing.subject import Named, Subject, origin
 
 KINDS = ("classes", "soft", "multilabel", "regression")
+#: Of images; a transform's `__call__` refuses those that its card does not name.
+PLACED = ("masks", "boxes")
 #: Weights are float32, and are multiplied and added once a mixing.
 ROUNDING = 1e-6
 
@@ -86,6 +89,37 @@ def _expect_between(found: torch.Tensor, given_values: torch.Tensor) -> None:
     expect(inside, f"values between {low} and {high}", came)
 
 
+def masks_go_with_images(subject: Subject) -> None:
+    batch = subject.batch(kind="masks")
+    classes = torch.arange(len(batch)) % CLASSES
+    x = classes.to(batch.tensor.dtype).view(-1, *(1,) * (batch.tensor.dim() - 1))
+    batch = batch.replace(x=x.expand_as(batch.tensor).clone())
+    with given("images that are their class at every pixel, and masks of these classes"):
+        result = subject.result(batch)
+        expect(isinstance(result.target, MaskTarget), "a MaskTarget", f"{type(result.target)}")
+        assert isinstance(result.target, MaskTarget)
+        dense = result.target.dense(CLASSES)
+        expect_same(dense.sum(dim=1), torch.ones_like(dense[:, 0]), "weights of 1", atol=ROUNDING)
+        mean = torch.einsum("bc...,c->b...", dense, torch.arange(float(CLASSES)))
+        shown = result.tensor[:, 0].float()
+        expect_same(shown, mean, "masks of what the images show", atol=1e-4)
+
+
+def boxes_as_declared(subject: Subject) -> None:
+    batch = subject.batch(kind="boxes")
+    with given("images with boxes"):
+        target = subject.result(batch).target
+        expect(isinstance(target, BoxTarget), "a BoxTarget", f"{type(target)}")
+        assert isinstance(target, BoxTarget)
+        for name, shares in (("seen", target.seen.values), ("weights", target.weights.values)):
+            inside = bool(((shares >= 0) & (shares <= 1 + ROUNDING)).all())
+            expect(inside, f"{name} in [0, 1]", str(shares.tolist()))
+        assert isinstance(batch.target, BoxTarget)
+        known = set(batch.target.labels.values.tolist())
+        found = set(target.labels.values.tolist())
+        expect(found <= known, f"labels among {sorted(known)}", str(sorted(found)))
+
+
 def undeclared_targets_are_refused(subject: Subject, *, kind: str) -> None:
     batch = subject.batch(kind=kind)
     asked = f"a TypeError or ValueError: the card does not declare targets of kind {kind}"
@@ -110,3 +144,8 @@ def checks(subject: Subject) -> Iterator[Named]:
         else:
             check = partial(undeclared_targets_are_refused, kind=kind)
             yield f"{kind}_labels_are_refused", check
+    if subject.modality == "image":
+        if "masks" in subject.card.targets:
+            yield "masks_go_with_images", masks_go_with_images
+        if "boxes" in subject.card.targets:
+            yield "boxes_as_declared", boxes_as_declared

@@ -16,7 +16,7 @@ from vicinal.core.card import Card, Parameter, Range
 from vicinal.core.element_target import ElementTarget
 from vicinal.testing import samples
 from vicinal.testing.failure import Broken, expect, expect_same, given
-from vicinal.testing.labels import KINDS
+from vicinal.testing.labels import KINDS, PLACED
 from vicinal.testing.network import Network
 from vicinal.testing.subject import Named, Subject
 
@@ -64,8 +64,8 @@ def card_is_complete(subject: Subject) -> None:
         for name in (*card.dtypes, *filter(None, [card.output_dtype])):
             known = isinstance(getattr(torch, name, None), torch.dtype)
             expect(known, "types as torch names them", repr(name))
-        unknown = set(card.targets) - {*KINDS, ElementTarget.kind}
-        expect(not unknown, f"targets among {', '.join(KINDS)}", ", ".join(unknown))
+        unknown = set(card.targets) - {*KINDS, *PLACED, ElementTarget.kind}
+        expect(not unknown, f"targets among {', '.join((*KINDS, *PLACED))}", ", ".join(unknown))
 
 
 def card_agrees_with_the_constructor(subject: Subject) -> None:

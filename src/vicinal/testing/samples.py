@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from vicinal.core.batch import Batch
 from vicinal.core.card import Card
 from vicinal.core.element_target import ElementTarget
+from vicinal.core.placed_target import BoxTarget, MaskTarget
 from vicinal.core.ragged import Ragged
 from vicinal.core.target import (
     ClassTarget,
@@ -82,7 +83,7 @@ def make_batch(
     else:
         x = torch.from_numpy(generator.standard_normal(shape)).to(dtype)
     index = torch.from_numpy(generator.permutation(1000)[:size])
-    return Batch(x=x, target=make_target(kind, size), index=index)
+    return Batch(x=x, target=make_target(kind, size, x.shape[2:]), index=index)
 
 
 def _documents(shape: tuple[int, ...], generator: np.random.Generator) -> Tensor:
@@ -106,8 +107,14 @@ def _scenes(size: int, generator: np.random.Generator, dtype: torch.dtype) -> Ba
     return Batch(x=x, target=ElementTarget(Ragged(labels, offsets)), index=index)
 
 
-def make_target(kind: str, size: int) -> Target:
-    """Targets of a kind: row i has the class i modulo CLASSES, or the value i."""
+def make_target(kind: str, size: int, space: Sequence[int] = ()) -> Target:
+    """Targets of a kind: row i has the class i modulo CLASSES, or the value i.
+
+    Args:
+        kind: of target.
+        size: number of samples.
+        space: sizes of the axes of space, for the kinds that say something of places.
+    """
     rows = torch.arange(size)
     if kind == "classes":
         return ClassTarget((rows % CLASSES)[:, None])
@@ -118,6 +125,16 @@ def make_target(kind: str, size: int) -> Target:
         return MultiLabelTarget(one_hot + one_hot.roll(1, dims=1))
     if kind == "regression":
         return RegressionTarget(rows.float())
+    if kind == "masks":
+        places = (size, *space)
+        return MaskTarget.of_masks((rows % CLASSES).view(-1, *(1,) * len(space)).expand(places))
+    if kind == "boxes":  # every second row has a box, in its first quarter
+        height, width = space
+        box = torch.tensor([[0.0, 0.0, width / 2, height / 2]])
+        return BoxTarget.of_boxes(
+            [box[: row % 2] for row in range(size)],
+            [rows[row : row + row % 2] % CLASSES for row in range(size)],
+        )
     raise ValueError(f"no samples of targets of kind {kind!r}")
 
 
