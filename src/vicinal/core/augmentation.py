@@ -14,6 +14,7 @@ from vicinal.core import registry
 from vicinal.core.batch import Batch
 from vicinal.core.card import Card
 from vicinal.core.draws import Draws
+from vicinal.core.finite import need_finite
 from vicinal.core.params import Params
 from vicinal.core.probe import Probe
 from vicinal.core.target import Target
@@ -75,6 +76,7 @@ class Augmentation(ABC):
         draws: Draws | None = None,
         generator: torch.Generator | None = None,
         out: Tensor | None = None,
+        check_finite: bool = False,
     ) -> Any:
         """Sample and apply.
 
@@ -86,17 +88,21 @@ class Augmentation(ABC):
                 default.
             out: where the result is written, a tensor like x: memory kept from batch to batch, or x
                 itself where it is not needed any more. New memory by default.
+            check_finite: whether to look through all inputs for NaN and infinity first.
 
         Returns:
             The new Batch for a Batch; (x, target) if labels are given, and x alone if not.
 
         Raises:
             TypeError: the target says something of places, and there is no rule for its kind.
-            ValueError: both draws and generator are given, or out is not like x.
+            ValueError: both draws and generator are given, out is not like x, or values are not
+                finite where that is checked.
         """
         if draws is not None and generator is not None:
             raise ValueError("pass draws or generator, not both")
         batch = x if isinstance(x, Batch) else Batch.of(x, y)
+        if check_finite:
+            need_finite(batch)
         target = batch.target
         if target is not None and target.placed and not self.carries(target.kind):
             raise TypeError(f"{type(self).__name__} has no rule for targets of kind {target.kind}")
