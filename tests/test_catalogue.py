@@ -100,6 +100,12 @@ def test_mixers_are_listed_with_what_they_need_and_cost() -> None:
     assert "ICCV 2019" in shown.stdout
 
 
+def test_mixers_that_ask_the_model_say_what_that_costs() -> None:
+    for component in registry.components():
+        if component.card.kind == "mixer" and component().probes:
+            assert component.card.cost, f"{component.card.name} has a probe and no cost"
+
+
 def test_a_table_of_a_few_shows_their_parameters() -> None:
     from rich.console import Console
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vicinal.core.version import VERSION
+
 if TYPE_CHECKING:
     from vicinal.core.augmentation import Augmentation, Mixer, Transform
     from vicinal.core.batch import Batch
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from vicinal.policies.schedule import Ramp, Until
     from vicinal.transforms.sequence import Compose, Sequence
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 # Imported when asked for: the command line answers `--help` without waiting for torch.
 _PLACES = {

@@ -116,8 +116,8 @@ def test_all_six_take_grey_images_of_eight_and_sixteen_bits(dtype: torch.dtype) 
 def test_the_preset_names_the_six_and_is_a_configuration() -> None:
     settings = read_config(PRESET)
     arms = {arm.card.name for arm in parse_arms(settings["methods"])}
-    assert arms == {"none", "mixup", "cutmix", "snapmix", "yoco", "crop_mix", "augmix"}
-    assert all("mediaug" in arm.card.systems for arm in parse_arms("yoco,crop_mix,augmix,snapmix"))
+    assert arms == {"none", "mixup", "cutmix", "snapmix", "yoco", "cropmix", "augmix"}
+    assert all("mediaug" in arm.card.systems for arm in parse_arms("yoco,cropmix,augmix,snapmix"))
 
 
 @pytest.mark.slow

@@ -196,9 +196,9 @@ def test_an_augmentation_that_asks_a_model_gets_its_evidence(broken: Any) -> Non
 def test_variants_move_one_parameter_at_a_time_to_its_ends_and_options() -> None:
     written = [repr(variant) for variant in variants(CutMix)]
     assert written == [
-        "CutMix(alpha=1.0, prob=1.0, scope='sample', pairing=Permutation())",
-        "CutMix(alpha=0.1, prob=1.0, scope='sample', pairing=Permutation())",
-        "CutMix(alpha=4.0, prob=1.0, scope='sample', pairing=Permutation())",
-        "CutMix(alpha=1.0, prob=0.0, scope='sample', pairing=Permutation())",
-        "CutMix(alpha=1.0, prob=1.0, scope='batch', pairing=Permutation())",
+        "CutMix(alpha=1.0, prob=1.0, minmax=None, scope='sample', pairing=Permutation())",
+        "CutMix(alpha=0.1, prob=1.0, minmax=None, scope='sample', pairing=Permutation())",
+        "CutMix(alpha=4.0, prob=1.0, minmax=None, scope='sample', pairing=Permutation())",
+        "CutMix(alpha=1.0, prob=0.0, minmax=None, scope='sample', pairing=Permutation())",
+        "CutMix(alpha=1.0, prob=1.0, minmax=None, scope='batch', pairing=Permutation())",
     ]

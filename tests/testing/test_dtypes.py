@@ -65,6 +65,8 @@ class CoarseInHalf(Mixup):
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 for unaware in (WrapsAround, Clamped):
     unaware.card = replace(HorizontalFlip.card, dtypes=FLOATS)
+for floating in (Widens, RefusesInRiddles):
+    floating.card = replace(Mixup.card, dtypes=FLOATS)
 
 
 def test_a_type_that_is_not_kept_is_found(broken: Any) -> None:

@@ -113,10 +113,8 @@ class AdAutoMix(MaskTraining):
             ),
             "momentum": FIRST_MOMENTUM,
         },
-        needs=(
-            "about four times the forward and backward pass",
-            "a model whose hidden layers are maps, or patches on a grid",
-        ),
+        needs=("a model whose hidden layers are maps, or patches on a grid",),
+        cost="three more forward and backward passes",
         targets=("classes",),
         labels="mixed",
         keeps_meaning=False,

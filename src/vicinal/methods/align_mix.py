@@ -44,7 +44,7 @@ class AlignMixup(ManifoldMixup):
     """
 
     card = Card(
-        name="align_mix",
+        name="alignmix",
         kind="method",
         family="transport",
         modality=("image",),
@@ -92,7 +92,8 @@ class AlignMixup(ManifoldMixup):
             ),
             "scope": ManifoldMixup.card.parameters["scope"],
         },
-        needs=("a convolutional network with named hidden layers", "some time for the transport"),
+        needs=("a convolutional network with named hidden layers",),
+        cost="the transport between feature maps",
         labels="mixed",
         keeps_meaning=False,
         differs=(

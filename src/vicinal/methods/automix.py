@@ -96,10 +96,8 @@ class AutoMix(MaskTraining):
             ),
             "momentum": FIRST_MOMENTUM,
         },
-        needs=(
-            "about three times the forward and backward pass",
-            "a model whose hidden layers are maps, or patches on a grid",
-        ),
+        needs=("a model whose hidden layers are maps, or patches on a grid",),
+        cost="two more forward and backward passes",
         targets=("classes",),
         labels="mixed",
         keeps_meaning=False,

@@ -44,7 +44,7 @@ class DualMix(ExperienceReplay):
     """
 
     card = Card(
-        name="dual_mix",
+        name="dualmix",
         kind="method",
         family="class-incremental",
         modality=("image",),
@@ -62,7 +62,8 @@ class DualMix(ExperienceReplay):
             ),
             "rule": BalancedMixup.card.parameters["rule"],
         },
-        needs=(*NEEDS, "three times the forward and backward pass"),
+        needs=(*NEEDS,),
+        cost="two more forward and backward passes",
         targets=("classes",),
         labels="mixed",
         keeps_meaning=False,
@@ -74,8 +75,8 @@ class DualMix(ExperienceReplay):
         ),
         controls=(
             "experience_replay",
-            "dual_mix:adp_weight=0",
-            "dual_mix:en_weight=0",
+            "dualmix:adp_weight=0",
+            "dualmix:en_weight=0",
         ),
         example=(
             "import torch\n"
@@ -83,7 +84,7 @@ class DualMix(ExperienceReplay):
             "from vicinal.mixers.balanced_mixup import ClassGroups\n"
             "from vicinal.mixers.with_partners import WithPartners\n"
             "\n"
-            "en_mix = WithPartners(vicinal.Mixup({alpha}), vicinal.TrivialAugment())\n"
+            "enmix = WithPartners(vicinal.Mixup({alpha}), vicinal.TrivialAugment())\n"
             "\n"
             "# in the training loop; x, y are what arrived and what is replayed; yours are which\n"
             "# classes are old, and rows seen of new and kept of old ones\n"
@@ -91,7 +92,7 @@ class DualMix(ExperienceReplay):
             "adp_mix = vicinal.BalancedMixup(\n"
             "    {alpha}, rule={rule}, groups=ClassGroups(old, counts)\n"
             ")\n"
-            "far, far_target = en_mix(x, y)\n"
+            "far, far_target = enmix(x, y)\n"
             "balanced, balanced_target = adp_mix(normalise(x), y)\n"
             "loss = vicinal.Target.of(y).loss(model(normalise(x)))\n"
             "loss = loss + {en_weight} * far_target.loss(model(normalise(far)))\n"
@@ -139,7 +140,7 @@ class DualMix(ExperienceReplay):
     def far(self, learner: Learner, union: Batch) -> Batch:
         """Mixtures of strongly augmented samples, as the model sees them."""
         mixer = enhanced(Mixup(self.alpha), self.strong, learner.setting.baseline)
-        mixed, _ = mixer.augment(union, learner.draws(union).within("en_mix"))
+        mixed, _ = mixer.augment(union, learner.draws(union).within("enmix"))
         return mixed.replace(x=learner.setting.prepare(mixed.x))
 
     def groups(self, learner: Learner) -> ClassGroups:

@@ -47,7 +47,7 @@ class EnMix(Supervised):
     """
 
     card = Card(
-        name="en_mix",
+        name="enmix",
         kind="method",
         family="interpolation",
         modality=("image",),
@@ -83,7 +83,7 @@ class EnMix(Supervised):
 
     def augmented(self, learner: Learner, batch: Batch) -> tuple[Batch, Params | None]:
         mixer = enhanced(Mixup(self.alpha), self.strong, learner.setting.baseline)
-        mixed, params = mixer.augment(batch, learner.draws(batch).within("en_mix"))
+        mixed, params = mixer.augment(batch, learner.draws(batch).within("enmix"))
         return mixed.replace(x=learner.setting.prepare(mixed.x)), params
 
 

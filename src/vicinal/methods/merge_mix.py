@@ -33,7 +33,7 @@ class MergeMix(Supervised):
     """
 
     card = Card(
-        name="merge_mix",
+        name="mergemix",
         kind="method",
         family="attention",
         modality=("image",),
@@ -58,10 +58,8 @@ class MergeMix(Supervised):
             "smoothing": TransMix.card.parameters["smoothing"],
             "scope": TransMix.card.parameters["scope"],
         },
-        needs=(
-            "a vision transformer of timm, ViT or DeiT, whose head reads a class token",
-            "one more forward pass",
-        ),
+        needs=("a vision transformer of timm, ViT or DeiT, whose head reads a class token",),
+        cost="one more forward pass",
         targets=("classes",),
         labels="mixed",
         keeps_meaning=False,
@@ -71,7 +69,7 @@ class MergeMix(Supervised):
             "the tokens to one of them",
             "tokens are merged in the pass that gives the scores alone, not in training",
         ),
-        controls=("mask_mix", "merge_mix:merged=0"),
+        controls=("maskmix", "mergemix:merged=0"),
         example=(
             "import timm\n"
             "import vicinal\n"

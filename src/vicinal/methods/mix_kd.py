@@ -146,8 +146,8 @@ class MixKD(Supervised):
         needs=(
             "a teacher trained without mixup, or the time to train one first",
             "three classes or more, unless a temperature is given",
-            "a forward pass of the teacher a step",
         ),
+        cost="a forward pass of the teacher",
         targets=("classes",),
         labels="mixed",
         keeps_meaning=False,

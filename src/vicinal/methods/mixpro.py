@@ -110,7 +110,7 @@ class MixPro(Supervised):
             "labels weigh by pixels, where the authors' code counts cells: another number where "
             "cells are cropped",
         ),
-        controls=("mask_mix", "transmix"),
+        controls=("maskmix", "transmix"),
         example=TransMix.card.example.replace("TransMix", "MixPro"),
         stage="prepared",
     )

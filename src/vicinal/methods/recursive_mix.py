@@ -46,7 +46,7 @@ class RecursiveMix(Supervised):
     """
 
     card = Card(
-        name="recursive_mix",
+        name="recursivemix",
         kind="method",
         family="paste",
         modality=("image",),

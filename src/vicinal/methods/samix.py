@@ -99,6 +99,7 @@ class SAMix(MaskTraining):
             "momentum": FIRST_MOMENTUM,
         },
         needs=AutoMix.card.needs,
+        cost=AutoMix.card.cost,
         targets=("classes",),
         labels="mixed",
         keeps_meaning=False,

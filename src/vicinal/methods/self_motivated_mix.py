@@ -65,7 +65,8 @@ class SelfMotivatedMix(Supervised):
             "smoothing": TransMix.card.parameters["smoothing"],
             "scope": TransMix.card.parameters["scope"],
         },
-        needs=(*TransMix.card.needs, "one more forward pass for batches mixed by attention"),
+        needs=(*TransMix.card.needs,),
+        cost="one more forward pass for batches mixed by attention",
         targets=("classes",),
         labels="mixed",
         keeps_meaning=False,
@@ -73,7 +74,7 @@ class SelfMotivatedMix(Supervised):
             "one head for the mixture and its regions, where the authors' code has two",
             *SMMix.card.differs[1:],
         ),
-        controls=("sm_mix", "transmix:area_share=1"),
+        controls=("smmix", "transmix:area_share=1"),
         example=(
             "import timm\n"
             "import vicinal\n"

@@ -82,7 +82,7 @@ class SUMix(Supervised):
                 "the size of the batch",
             ),
         },
-        needs=("twice the forward and backward pass",),
+        cost="one more forward and backward pass",
         targets=("classes",),
         labels="mixed",
         keeps_meaning=False,

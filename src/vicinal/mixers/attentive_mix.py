@@ -39,7 +39,7 @@ class AttentiveMix(TopCells):
     """
 
     card = Card(
-        name="attentive_mix",
+        name="attentivemix",
         kind="mixer",
         family="attention",
         modality=("image",),
@@ -78,8 +78,8 @@ class AttentiveMix(TopCells):
         needs=(
             "a last feature map that a linear classifier reads the mean of: a convolutional "
             "network, or Swin",
-            "one more forward pass",
         ),
+        cost="one more forward pass",
         labels="mixed",
         keeps_meaning=False,
         differs=(
@@ -99,7 +99,7 @@ class AttentiveMix(TopCells):
         differentiable=True,
         compiles=True,
         stage="prepared",
-        controls=("mask_mix:cells=7",),
+        controls=("maskmix:cells=7",),
     )
 
     def __init__(

@@ -122,7 +122,8 @@ class CoMixup(Mixer):
                 2, 8, default=6, valid="[2, inf)", integer=True, meaning="in a mixture, at most"
             ),
         },
-        needs=("labels", "saliency: one more forward and backward pass"),
+        needs=("labels",),
+        cost="one more forward and backward pass",
         targets=("classes", "soft", "multilabel", "regression"),
         labels="mixed",
         keeps_meaning=False,
@@ -135,7 +136,7 @@ class CoMixup(Mixer):
             "less, and is open to any two, not only to those shown already",
             "an image shows six others at most",
         ),
-        controls=("puzzle_mix", "k_way_mixup"),
+        controls=("puzzlemix", "k_way_mixup"),
         example=(
             "from vicinal.core.probe import ask\n"
             "\n"

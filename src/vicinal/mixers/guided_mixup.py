@@ -101,6 +101,7 @@ class GuidedMixup(MaskMixer):
                 "gradients",
             ),
         },
+        cost="with gradients, one more forward and backward pass",
         labels="mixed",
         keeps_meaning=False,
         differs=(

@@ -42,7 +42,7 @@ class MaskMix(GridMask):
     """
 
     card = Card(
-        name="mask_mix",
+        name="maskmix",
         kind="mixer",
         family="grid",
         modality=("image", "series", "audio", "volume"),

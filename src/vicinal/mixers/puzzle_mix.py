@@ -78,7 +78,7 @@ class PuzzleMix(PairMixer):
     """
 
     card = Card(
-        name="puzzle_mix",
+        name="puzzlemix",
         kind="mixer",
         family="saliency",
         modality=("image",),
@@ -136,7 +136,8 @@ class PuzzleMix(PairMixer):
             ),
             "scope": Options(("sample", "batch"), "sample", meaning="what shares share and grid"),
         },
-        needs=("labels", "saliency: one more forward and backward pass"),
+        needs=("labels",),
+        cost="one more forward and backward pass",
         targets=("classes", "soft", "multilabel", "regression"),
         labels="mixed",
         keeps_meaning=False,
@@ -151,7 +152,7 @@ class PuzzleMix(PairMixer):
             "shares of the prior are kept 1e-4 away from 0 and 1, where the authors' code adds "
             "1e-8 to their squares",
         ),
-        controls=("puzzle_mix:transport=false", "cutmix"),
+        controls=("puzzlemix:transport=false", "cutmix"),
         example=(
             "from vicinal.core.probe import ask\n"
             "\n"

@@ -53,7 +53,7 @@ class SMMix(PairMixer):
     """
 
     card = Card(
-        name="sm_mix",
+        name="smmix",
         kind="mixer",
         family="attention",
         modality=("image",),
@@ -78,8 +78,8 @@ class SMMix(PairMixer):
         needs=(
             "class attention, or class activation maps: a vision transformer of timm with a class "
             "token, or a network whose linear classifier reads the mean of the last feature map",
-            "one more forward pass",
         ),
+        cost="one more forward pass",
         labels="mixed",
         keeps_meaning=False,
         differs=(

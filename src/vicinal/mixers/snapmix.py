@@ -104,8 +104,8 @@ class SnapMix(Mixer):
             "labels",
             "class activation maps: a convolutional network whose linear classifier reads the mean "
             "of the last feature map",
-            "one more forward pass",
         ),
+        cost="one more forward pass",
         targets=("classes",),
         labels="mixed",
         keeps_meaning=False,

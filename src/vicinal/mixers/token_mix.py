@@ -74,7 +74,7 @@ class TokenMix(CellMixer):
     """
 
     card = Card(
-        name="token_mix",
+        name="tokenmix",
         kind="mixer",
         family="attention",
         modality=("image",),
@@ -107,8 +107,8 @@ class TokenMix(CellMixer):
             "labels",
             "class attention, or class activation maps: a vision transformer of timm with a class "
             "token, or a network whose linear classifier reads the mean of the last feature map",
-            "one more forward pass",
         ),
+        cost="one more forward pass",
         targets=("classes",),
         labels="mixed",
         keeps_meaning=False,

@@ -17,7 +17,7 @@ from vicinal.core.target import (
     SoftTarget,
 )
 from vicinal.testing.failure import Broken, expect, expect_same, given
-from vicinal.testing.samples import CLASSES
+from vicinal.testing.samples import CLASSES, make_target
 from vicinal.testing.subject import Named, Subject, origin
 
 KINDS = ("classes", "soft", "multilabel", "regression")
@@ -89,8 +89,14 @@ def _expect_between(found: torch.Tensor, given_values: torch.Tensor) -> None:
     expect(inside, f"values between {low} and {high}", came)
 
 
+def _with_places(subject: Subject, kind: str) -> Batch:
+    """Images with targets of places; what a model was asked, it was asked with classes."""
+    batch = subject.batch(kind="classes")
+    return batch.replace(target=make_target(kind, len(batch), batch.tensor.shape[2:]))
+
+
 def masks_go_with_images(subject: Subject) -> None:
-    batch = subject.batch(kind="masks")
+    batch = _with_places(subject, "masks")
     classes = torch.arange(len(batch)) % CLASSES
     x = classes.to(batch.tensor.dtype).view(-1, *(1,) * (batch.tensor.dim() - 1))
     batch = batch.replace(x=x.expand_as(batch.tensor).clone())
@@ -106,7 +112,7 @@ def masks_go_with_images(subject: Subject) -> None:
 
 
 def boxes_as_declared(subject: Subject) -> None:
-    batch = subject.batch(kind="boxes")
+    batch = _with_places(subject, "boxes")
     with given("images with boxes"):
         target = subject.result(batch).target
         expect(isinstance(target, BoxTarget), "a BoxTarget", f"{type(target)}")

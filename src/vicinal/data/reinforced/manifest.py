@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vicinal.core.errors import InputError
 from vicinal.core.files import write_whole
+from vicinal.core.version import VERSION
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -76,8 +77,6 @@ class Manifest:
         Raises:
             InputError: there is none, it is none, or another version of the library wrote it.
         """
-        import vicinal
-
         path = folder / NAME
         if not path.is_file():
             raise InputError(f"{folder} is no reinforced dataset: it has no {NAME}")
@@ -86,9 +85,9 @@ class Manifest:
             wrote = facts["library"]
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{path} is not the manifest of a reinforced dataset") from error
-        if wrote != vicinal.__version__ or facts.get("layout") != LAYOUT:
+        if wrote != VERSION or facts.get("layout") != LAYOUT:
             raise InputError(
-                f"{folder} was written by vicinal {wrote}, and this is {vicinal.__version__}: its "
+                f"{folder} was written by vicinal {wrote}, and this is {VERSION}: its "
                 "augmentations may do something else; use that version, or make the store anew"
             )
         lists = {name: tuple(value) for name, value in facts.items() if isinstance(value, list)}

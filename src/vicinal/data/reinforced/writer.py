@@ -14,6 +14,7 @@ from vicinal.core.batch import Batch
 from vicinal.core.draws import Draws
 from vicinal.core.errors import InputError
 from vicinal.core.probe import ask
+from vicinal.core.version import VERSION
 from vicinal.data.reinforced.manifest import NAME, Manifest, which_rows
 from vicinal.data.reinforced.proof import prove
 from vicinal.data.reinforced.recipe import described
@@ -90,7 +91,7 @@ def reinforce(
         top_k=top_k,
         seed=seed,
         shard_rows=shard_rows,
-        library=_version(),
+        library=VERSION,
     )
     _begin(folder, manifest)
     fitted = augmentation.fit(data) if augmentation.unfitted else augmentation
@@ -105,12 +106,6 @@ def reinforce(
         if on_shard is not None:
             on_shard(number + 1, manifest.shards)
     return folder
-
-
-def _version() -> str:
-    import vicinal
-
-    return vicinal.__version__
 
 
 def _begin(folder: Path, manifest: Manifest) -> None:

@@ -75,7 +75,7 @@ class CropMix(Transform):
     """
 
     card = Card(
-        name="crop_mix",
+        name="cropmix",
         kind="transform",
         family="transform",
         modality=("image",),

@@ -1,0 +1,3 @@
+"""The version of the package, for all that stamps what it writes."""
+
+VERSION = "0.1.0"
