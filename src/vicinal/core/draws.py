@@ -257,9 +257,7 @@ class Draws:
         inner = edges[:-1] / edges[-1]
         if isinstance(unit, Tensor):
             return torch.bucketize(unit, torch.from_numpy(inner).to(self._device), right=True)
-        return self._rows_of(
-            np.searchsorted(inner, unit, side="right").astype(np.int64, order="C")
-        )
+        return self._rows_of(np.searchsorted(inner, unit, side="right").astype(np.int64, order="C"))
 
     def permutation(self, name: str) -> Tensor:
         """Positions in the batch in random order: row i is paired with row `permutation[i]`.
@@ -285,9 +283,7 @@ class Draws:
         """Keys for `apply` to expand into a field of noise, say. Returns (B, *shape) int64."""
         words = self._words(name, shape)
         return (
-            words
-            if isinstance(words, Tensor)
-            else self._rows_of(words.astype(np.int64, order="C"))
+            words if isinstance(words, Tensor) else self._rows_of(words.astype(np.int64, order="C"))
         )
 
     def _order(self, name: str) -> Tensor:
