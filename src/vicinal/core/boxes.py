@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,3 +59,47 @@ def inside_boxes(start: Tensor, stop: Tensor, places: Sequence[Tensor]) -> Tenso
     pattern = torch.where(outer, own, count)
     along_last = patterns.index_select(0, pattern.reshape(-1))
     return along_last.view(*outer.shape, patterns.shape[1])
+
+
+def need_boxes_inside(start: Tensor, stop: Tensor, sizes: Sequence[int]) -> None:
+    """Raise ValueError unless all boxes lie within the space, and none ends before it begins.
+
+    On an accelerator the device asserts it instead, so that the host need not wait.
+
+    Args:
+        start: (B, R) int64, where the boxes begin.
+        stop: (B, R) int64, where they end, exclusive.
+        sizes: of the R axes.
+    """
+    if torch.compiler.is_compiling() or start.device.type != "cpu":
+        ends = torch.tensor(sizes, device=stop.device)
+        inside = ((start >= 0) & (start <= stop) & (stop <= ends)).all()
+        torch._assert_async(inside, "a box is not in its sample")
+        return
+    # In NumPy: this comes before every box that is pasted.
+    first, end = start.numpy(), stop.numpy()
+    outside = ((first < 0) | (first > end) | (end > np.array(sizes))).any(axis=1)
+    if outside.any():
+        row = int(outside.argmax())
+        raise ValueError(
+            f"the box of row {row}, from {first[row].tolist()} to {end[row].tolist()}, does not "
+            f"lie in its sample of size {list(sizes)}"
+        )
+
+
+def nearest_places(step: Tensor, size: Tensor, source_size: Tensor) -> Tensor:
+    """The place of a source that each place of a box shows, once the source is resized to the box.
+
+    As `torch.nn.functional.interpolate` has it by `nearest`.
+
+    Args:
+        step: (B, N) int64, from the box's first place on; outside of it anything.
+        size: (B, 1) int64, of the box.
+        source_size: (B, 1) int64, of the source.
+
+    Returns:
+        (B, N) int64, in the source; outside of the box its first or last place.
+    """
+    # In float32, in which torch decides which one is nearest.
+    place = (step * (source_size.float() / size.float())).floor().long()
+    return place.clamp(min=0).minimum(source_size - 1)

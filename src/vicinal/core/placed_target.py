@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vicinal.core.boxes import nearest_places
 from vicinal.core.ragged import Ragged
 from vicinal.core.target import Target
 
@@ -57,11 +58,13 @@ class MaskTarget(Target):
         return cls(masks.long()[:, None])
 
     def mix(self, other: Self, kept: Tensor, given: Tensor | None = None) -> Self:
+        self.need_fitting(other, kept)
         given = 1 - kept if given is None else given
         shape = (-1, *(1,) * (self.labels.dim() - 1))
         return self._both(other, kept.view(shape), given.view(shape))
 
     def mix_places(self, other: Self, own: Tensor) -> Self:
+        self.need_fitting(other, own)
         own = own[:, None]
         if own.shape[2:] != self.labels.shape[2:]:
             raise ValueError(
@@ -73,6 +76,32 @@ class MaskTarget(Target):
         if self.weights is None and other.weights is None:
             return type(self)(torch.where(own, self.labels, other.labels))
         return self._both(other, own.float(), (~own).float())
+
+    def resized_into(
+        self, start: Tensor, stop: Tensor, *, sizes: Sequence[int], source: Sequence[int]
+    ) -> Self:
+        """By the nearest place. Raises ValueError if the masks are not of the samples' size."""
+        if tuple(self.labels.shape[2:]) != tuple(source):
+            raise ValueError(
+                f"the target's masks are {tuple(self.labels.shape[2:])}, and the samples "
+                f"{tuple(source)}"
+            )
+        places = []
+        for axis, size in enumerate(sizes):
+            step = torch.arange(size, device=start.device) - start[:, axis, None]
+            side = (stop - start)[:, axis, None].clamp(min=1)
+            places.append(nearest_places(step, side, side.new_tensor(source[axis])))
+
+        def taken(values: Tensor) -> Tensor:
+            for axis, place in enumerate(places, start=2):
+                shape = list(values.shape)
+                shape[axis] = place.shape[1]
+                along = [-1 if one in (0, axis) else 1 for one in range(values.dim())]
+                along[0] = len(values)
+                values = values.gather(axis, place.view(along).expand(shape))
+            return values
+
+        return self.map(taken)
 
     def _both(self, other: Self, kept: Tensor, given: Tensor) -> Self:
         labels = torch.cat([self.labels, other.labels], dim=1)
@@ -163,12 +192,27 @@ class BoxTarget(Target):
 
     def mix(self, other: Self, kept: Tensor, given: Tensor | None = None) -> Self:
         """Both images are to be seen everywhere: all boxes stay, by weight."""
+        self.need_fitting(other, kept)
         given = 1 - kept if given is None else given
         return self._weighed(kept)._joined(other._weighed(given))
 
     def mix_places(self, other: Self, own: Tensor) -> Self:
+        self.need_fitting(other, own)
+        if own.dim() != 3:
+            raise ValueError(
+                f"boxes are of images, whose masks are (B, H, W), got {tuple(own.shape)}"
+            )
         share = own.float()
         return self._covered(share)._joined(other._covered(1 - share))
+
+    def resized_into(
+        self, start: Tensor, stop: Tensor, *, sizes: Sequence[int], source: Sequence[int]
+    ) -> Self:
+        row = self.boxes.row
+        scale = (stop - start)[row] / torch.tensor(source, device=start.device)  # of y and x
+        corner = start[row].to(scale.dtype)
+        moved = self.boxes.values * scale.flip(1).repeat(1, 2) + corner.flip(1).repeat(1, 2)
+        return type(self)(self.boxes.with_values(moved), self.labels, self.weights, self.seen)
 
     def _weighed(self, weight: Tensor) -> Self:
         weights = self.weights.values * weight.to(self.weights.dtype)[self.weights.row]

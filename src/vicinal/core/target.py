@@ -36,6 +36,8 @@ class Target(Rows):
         """
         if isinstance(labels, Target):
             return labels
+        if not isinstance(labels, Tensor):
+            raise TypeError(f"labels must be a tensor or a Target, got a {type(labels).__name__}")
         if labels.dim() == 1 and not labels.is_floating_point() and labels.dtype != torch.bool:
             return ClassTarget(labels.long().unsqueeze(1))
         raise TypeError(
@@ -52,6 +54,42 @@ class Target(Rows):
             kept: (B,) weight of the own target, in [0, 1].
             given: (B,) weight of the other's; 1 - kept by default.
         """
+
+    def need_fitting(self, other: Target, weight: Tensor) -> None:
+        """Raise unless each row can be mixed with the same row of another target, by a weight.
+
+        Args:
+            other: what it is mixed with.
+            weight: (B, ...) of the rows, or of their places.
+
+        Raises:
+            TypeError: the other is of another kind.
+            ValueError: the numbers of rows differ.
+        """
+        if other.kind != self.kind:
+            raise TypeError(f"targets of kind {self.kind} and {other.kind} do not mix")
+        if not len(self) == len(other) == len(weight):
+            raise ValueError(
+                f"{len(self)} targets cannot be mixed with {len(other)} by {len(weight)} weights"
+            )
+
+    def resized_into(
+        self, start: Tensor, stop: Tensor, *, sizes: Sequence[int], source: Sequence[int]
+    ) -> Self:
+        """Each row as it is once its whole sample has been resized into a box of a larger space.
+
+        What lies outside of the boxes is not to be used.
+
+        Args:
+            start: (B, R) int64, where the boxes begin.
+            stop: (B, R) int64, where they end, exclusive.
+            sizes: of the R axes of the space.
+            source: of the samples' own axes.
+
+        Raises:
+            TypeError: the kind has no places.
+        """
+        raise TypeError(f"a {self.kind} target has no places to resize")
 
     def mix_places(self, other: Self, own: Tensor) -> Self:
         """Each row mixed with the same row of another target, place by place.
@@ -117,6 +155,7 @@ class ClassTarget(Target):
         return torch.zeros(len(self), device=self.labels.device)
 
     def mix(self, other: Self, kept: Tensor, given: Tensor | None = None) -> Self:
+        self.need_fitting(other, kept)
         given = 1 - kept if given is None else given
         labels = torch.cat([self.labels, other.labels], dim=1)
         if self.weights is None and other.weights is None:
@@ -236,6 +275,7 @@ class SoftTarget(Target):
         _need_float_matrix("probabilities", self.probabilities)
 
     def mix(self, other: Self, kept: Tensor, given: Tensor | None = None) -> Self:
+        self.need_fitting(other, kept)
         return type(self)(_weighted(self.probabilities, other.probabilities, kept, given))
 
     def loss(self, output: Tensor, *, reduction: Literal["mean", "none"] = "mean") -> Tensor:
@@ -278,6 +318,7 @@ class MultiLabelTarget(Target):
         _need_float_matrix("values", self.values)
 
     def mix(self, other: Self, kept: Tensor, given: Tensor | None = None) -> Self:
+        self.need_fitting(other, kept)
         given = 1 - kept if given is None else given
         mine, theirs = self.values, other.values
         if self.rule == "weight":
@@ -332,6 +373,7 @@ class RegressionTarget(Target):
         return self.values
 
     def mix(self, other: Self, kept: Tensor, given: Tensor | None = None) -> Self:
+        self.need_fitting(other, kept)
         return type(self)(_weighted(self.values, other.values, kept, given))
 
     def loss(self, output: Tensor, *, reduction: Literal["mean", "none"] = "mean") -> Tensor:

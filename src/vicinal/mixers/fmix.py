@@ -119,6 +119,7 @@ class FMix(MaskMixer):
             ),
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one mask"),
         },
+        targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
         labels="mixed",
         keeps_meaning=False,
         result=Result(

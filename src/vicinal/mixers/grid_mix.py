@@ -15,6 +15,7 @@ from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.mixers.masks import MaskMixer, made_once, mix_by_mask
 from vicinal.mixers.pairing import PERMUTATION, Pairing
+from vicinal.mixers.paste import image_sizes
 
 Scope = Literal["sample", "batch"]
 
@@ -101,6 +102,7 @@ class GridMix(MaskMixer):
             ),
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one lattice"),
         },
+        targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
         labels="mixed",
         keeps_meaning=False,
         differs=(
@@ -135,7 +137,7 @@ class GridMix(MaskMixer):
         self.scope = scope
 
     def sample(self, batch: Batch, draws: Draws) -> GridMixParams:
-        size = torch.tensor(_image_size(batch.tensor), device=batch.index.device)
+        size = torch.tensor(image_sizes(batch.tensor), device=batch.index.device)
         source = draws.shared() if self.scope == "batch" else draws
         kept = source.beta("share kept", self.alpha, self.alpha).double()
         across = self.fewest + source.below("holes", self.most - self.fewest + 1)
@@ -166,7 +168,7 @@ class GridMix(MaskMixer):
 
     def _shown(self, batch: Batch, params: GridMixParams) -> tuple[Tensor, Tensor]:
         """The mask, (B, H, W), and its mean, (B,)."""
-        height, width = _image_size(batch.tensor)
+        height, width = image_sizes(batch.tensor)
         rows = params.open(0, torch.arange(height, device=params.start.device))
         columns = params.open(1, torch.arange(width, device=params.start.device))
         given = rows.sum(dim=1) * columns.sum(dim=1)
@@ -177,9 +179,3 @@ class GridMix(MaskMixer):
 def _neither(rows: Tensor, columns: Tensor) -> Tensor:
     """True where not both are. rows: (B, H) bool. columns: (B, W) bool. Returns (B, H, W)."""
     return rows.logical_not()[:, :, None] | columns.logical_not()[:, None, :]
-
-
-def _image_size(x: Tensor) -> tuple[int, int]:
-    if x.dim() != 4:
-        raise ValueError(f"x must be images (B, C, H, W), got shape {tuple(x.shape)}")
-    return x.shape[2], x.shape[3]

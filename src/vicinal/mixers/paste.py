@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vicinal.core.batch import Batch
-from vicinal.core.boxes import box_mask, inside_boxes
+from vicinal.core.boxes import box_mask, inside_boxes, need_boxes_inside
 from vicinal.core.card import Card, Options, Paper, Range, Result
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
@@ -150,6 +150,7 @@ class CutMix(PairMixer):
 
     def apply(self, batch: Batch, params: PasteParams) -> Batch:
         x = batch.tensor
+        need_boxes_inside(params.start, params.stop, spatial_sizes(x))
         pool, at = batch.partners(params.partner)
         target = batch.target
         if target is not None and pool.target is not None:
@@ -175,6 +176,13 @@ def spatial_sizes(x: Tensor) -> tuple[int, ...]:
             f"got shape {tuple(x.shape)}"
         )
     return tuple(x.shape[2:])
+
+
+def image_sizes(x: Tensor) -> tuple[int, int]:
+    """Height and width of images. Raises ValueError if x are none."""
+    if x.dim() != 4:
+        raise ValueError(f"x must be images (B, C, H, W), got shape {tuple(x.shape)}")
+    return x.shape[2], x.shape[3]
 
 
 def paste(

@@ -61,6 +61,7 @@ class PatchMixing(GridMask):
             ),
             "scope": SCOPE,
         },
+        targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
         labels="mixed",
         keeps_meaning=False,
         differs=(

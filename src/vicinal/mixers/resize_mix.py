@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from vicinal.core.batch import Batch
+from vicinal.core.boxes import box_mask, need_boxes_inside
 from vicinal.core.card import Card, Options, Paper, Result
 from vicinal.core.draws import Draws
 from vicinal.mixers.pairing import PERMUTATION, Pairing, PairMixer
-from vicinal.mixers.paste import PasteParams, Scope, pasted_share
+from vicinal.mixers.paste import PasteParams, Scope, image_sizes, pasted_share
 from vicinal.mixers.resized import Interpolation, paste_resized
 
 Boundary = Literal["shift", "clip"]
@@ -68,6 +69,7 @@ class ResizeMix(PairMixer):
             ),
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one size"),
         },
+        targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
         labels="mixed",
         keeps_meaning=False,
         result=Result(
@@ -112,7 +114,7 @@ class ResizeMix(PairMixer):
         self.scope = scope
 
     def sample(self, batch: Batch, draws: Draws) -> PasteParams:
-        sizes = _sizes(batch.tensor)
+        sizes = image_sizes(batch.tensor)
         source = draws.shared() if self.scope == "batch" else draws
         side = source.uniform("side", *self.scale)
         placed = source if self.boundary == "clip" else draws
@@ -122,13 +124,20 @@ class ResizeMix(PairMixer):
 
     def apply(self, batch: Batch, params: PasteParams) -> Batch:
         x = batch.tensor
-        sizes = _sizes(x)
+        sizes = image_sizes(x)
+        need_boxes_inside(params.start, params.stop, sizes)
         pool, at = batch.partners(params.partner)
-        target = batch.target
+        target, source = batch.target, image_sizes(pool.tensor)
         if target is not None and pool.target is not None:
-            given = pasted_share(params, sizes)
-            target = target.mix(pool.target[at], 1 - given, given)
-        whole = torch.tensor(pool.tensor.shape[2:], device=at.device).expand_as(params.stop)
+            partner = pool.target[at]
+            if target.placed:
+                box = params.start, params.stop
+                partner = partner.resized_into(*box, sizes=sizes, source=source)
+                target = target.mix_places(partner, ~box_mask(*box, sizes))
+            else:
+                given = pasted_share(params, sizes)
+                target = target.mix(partner, 1 - given, given)
+        whole = torch.tensor(source, device=at.device).expand_as(params.stop)
         mixed = paste_resized(
             x,
             pool.tensor,
@@ -141,13 +150,6 @@ class ResizeMix(PairMixer):
             align_corners=False,
         )
         return batch.replace(x=mixed, target=target)
-
-
-def _sizes(x: Tensor) -> tuple[int, int]:
-    """Height and width of images. Raises ValueError if x are none."""
-    if x.dim() != 4:
-        raise ValueError(f"x must be images (B, C, H, W), got shape {tuple(x.shape)}")
-    return (x.shape[2], x.shape[3])
 
 
 def thumbnail_boxes(

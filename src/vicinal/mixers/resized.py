@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vicinal.core.boxes import box_mask
+from vicinal.core.boxes import box_mask, nearest_places
 from vicinal.mixers.blocks import fresh_like, may_be_written
 
 Interpolation = Literal["nearest", "bilinear"]
@@ -52,7 +52,7 @@ def paste_resized(
         size = (stop - start)[:, axis, None].clamp(min=1)
         begin, end = source_start[:, axis, None], source_stop[:, axis, None]
         if interpolation == "nearest":
-            place = _nearest(step, size, end - begin)
+            place = nearest_places(step, size, end - begin)
         else:
             place = _between(step, size, end - begin, align_corners=align_corners)
         places.append(place + begin)
@@ -69,24 +69,8 @@ def paste_resized(
     return torch.where(inside, resized.to(x.dtype), x).contiguous(memory_format=layout)
 
 
-def _nearest(step: Tensor, size: Tensor, source_size: Tensor) -> Tensor:
-    """The pixel of the source that each pixel of the box shows.
-
-    Args:
-        step: (B, N) int64, from the box's first pixel on; outside of it anything.
-        size: (B, 1) int64, pixels of the box.
-        source_size: (B, 1) int64, pixels of the source.
-
-    Returns:
-        (B, N) int64, in the source; outside of the box its first or last pixel.
-    """
-    # In float32, in which torch decides which pixel is nearest.
-    place = (step * (source_size.float() / size.float())).floor().long()
-    return place.clamp(min=0).minimum(source_size - 1)
-
-
 def _between(step: Tensor, size: Tensor, source_size: Tensor, *, align_corners: bool) -> Tensor:
-    """Where in the source each pixel of the box lies. As `_nearest`, but float64."""
+    """Where in the source each pixel of the box lies. As `nearest_places`, but float64."""
     if align_corners:
         return step * ((source_size - 1) / (size - 1).clamp(min=1)).double()
     place = (step + 0.5) * (source_size / size).double() - 0.5

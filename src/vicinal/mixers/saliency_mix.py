@@ -69,6 +69,7 @@ class SaliencyMix(CutMix):
             ),
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one box"),
         },
+        targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
         labels="mixed",
         keeps_meaning=False,
         differs=(

@@ -94,6 +94,7 @@ class SmoothMix(MaskMixer):
             ),
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one spot"),
         },
+        targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
         labels="mixed",
         keeps_meaning=False,
         differs=(

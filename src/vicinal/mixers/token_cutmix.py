@@ -52,6 +52,7 @@ class TokenCutMix(PairMixer):
             ),
             "scope": CutMix.card.parameters["scope"],
         },
+        targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
         labels="mixed",
         keeps_meaning=False,
         differs=(
