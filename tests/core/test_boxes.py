@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vicinal.core.boxes import box_mask, inside_boxes
+from vicinal.core.boxes import box_mask, inside_boxes, nearest_places, need_boxes_inside
 
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=3)
 
@@ -49,3 +49,30 @@ def test_a_box_without_an_axis_is_refused() -> None:
 def test_no_boxes_make_no_masks() -> None:
     none = torch.zeros(0, 2, dtype=torch.int64)
     assert box_mask(none, none, (4, 5)).shape == (0, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [([0, -1], [2, 3]), ([0, 0], [5, 3]), ([3, 0], [2, 3])], ids=str
+)
+def test_boxes_that_hang_over_the_border_or_end_before_they_begin_are_refused(
+    start: list[int], stop: list[int]
+) -> None:
+    whole = torch.tensor([[0, 0], [4, 3]])
+    need_boxes_inside(whole[:1], whole[1:], (4, 3))
+    need_boxes_inside(whole[1:], whole[1:], (4, 3))  # an empty one
+    first, end = torch.tensor([[1, 1], start]), torch.tensor([[2, 2], stop])
+    message = rf"the box of row 1, from \[{start[0]}, {start[1]}\] to .* of size \[4, 3\]"
+    with pytest.raises(ValueError, match=message):
+        need_boxes_inside(first, end, (4, 3))
+
+
+@given(size=st.integers(1, 40), source=st.integers(1, 40), begin=st.integers(-3, 3))
+def test_nearest_places_are_those_of_interpolate(size: int, source: int, begin: int) -> None:
+    step = torch.arange(size)[None] + begin
+    place = nearest_places(step, torch.tensor([[size]]), torch.tensor([[source]]))[0]
+    shown = torch.arange(float(source))[None, None]
+    expected = torch.nn.functional.interpolate(shown, size, mode="nearest")[0, 0]
+    inside = (step[0] >= 0) & (step[0] < size)
+    assert torch.equal(place[inside].float(), expected[step[0][inside]])
+    assert int(place.min()) >= 0
+    assert int(place.max()) < source

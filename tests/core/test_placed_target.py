@@ -116,6 +116,21 @@ def test_masks_of_another_size_than_the_images_are_refused() -> None:
         CutMix().apply(batch, BOX)
 
 
+def test_masks_resized_into_boxes_keep_what_places_show() -> None:
+    labels = torch.arange(16).view(1, 4, 4)
+    start, stop = torch.tensor([[1, 0]]), torch.tensor([[3, 4]])
+    small = MaskTarget.of_masks(labels).resized_into(start, stop, sizes=(5, 6), source=(4, 4))
+    assert small.labels.shape == (1, 1, 5, 6)
+    assert small.labels[0, 0, 1:3, :4].tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
+    both = MaskTarget(labels[:, None].repeat(1, 2, 1, 1), torch.rand(1, 2, 4, 4))
+    again = both.resized_into(start, stop, sizes=(5, 6), source=(4, 4))
+    assert both.weights is not None
+    assert again.weights is not None
+    assert torch.equal(again.weights[0, :, 1:3, :4], both.weights[0, :, ::2])
+    with pytest.raises(ValueError, match=r"masks are \(4, 4\), and the samples \(8, 8\)"):
+        both.resized_into(start, stop, sizes=(5, 6), source=(8, 8))
+
+
 # Boxes.
 
 
@@ -207,6 +222,16 @@ def test_boxes_leave_the_loss_to_the_detector() -> None:
         detections().loss(torch.zeros(3, 2))
 
 
+def test_boxes_resized_with_their_image_are_scaled_and_shifted() -> None:
+    start, stop = torch.tensor([[2, 1]] * 3), torch.tensor([[5, 3]] * 3)
+    small = detections().resized_into(start, stop, sizes=(6, 6), source=(6, 6))
+    # Half as high and a third as wide.
+    torch.testing.assert_close(
+        small.boxes.rows()[1], torch.tensor([[1.0, 2, 2, 3.5], [2, 4, 3, 5]])
+    )
+    assert small.labels.equal(detections().labels)
+
+
 # Nothing passes through in silence.
 
 
@@ -230,3 +255,6 @@ def test_kinds_without_places_have_no_rule_for_them() -> None:
     target = ClassTarget(torch.tensor([[0], [1]]))
     with pytest.raises(TypeError, match="classes target has no places"):
         target.mix_places(target, torch.ones(2, 3, 3))
+    corner = torch.zeros(2, 2, dtype=torch.int64)
+    with pytest.raises(TypeError, match="classes target has no places"):
+        target.resized_into(corner, corner + 1, sizes=(3, 3), source=(3, 3))

@@ -80,6 +80,7 @@ class AttentiveMix(TopCells):
             "network, or Swin",
         ),
         cost="one more forward pass",
+        targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
         labels="mixed",
         keeps_meaning=False,
         differs=(

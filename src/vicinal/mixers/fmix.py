@@ -13,6 +13,7 @@ from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Paper, Range, Result
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
+from vicinal.core.placed_target import BoxTarget, MaskTarget
 from vicinal.mixers.low_frequency import Spectrum, low_frequency_field
 from vicinal.mixers.masks import MaskMixer, made_once, mix_by_mask
 from vicinal.mixers.pairing import PERMUTATION, Pairing
@@ -21,6 +22,9 @@ from vicinal.mixers.quantile_mask import quantile_mask, soft_quantile_mask
 
 Scope = Literal["sample", "batch"]
 Labels = Literal["mixed", "own"]
+
+#: Kinds of target that say something of places.
+PLACED = (MaskTarget.kind, BoxTarget.kind)
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,10 @@ class FMix(MaskMixer):
         self.spectrum: Spectrum = spectrum
         self.labels = labels
         self.scope = scope
+
+    def carries(self, kind: str) -> bool:
+        """Not masks and boxes where labels are the own ones: these have to go with the places."""
+        return super().carries(kind) and not (self.labels == "own" and kind in PLACED)
 
     def sample(self, batch: Batch, draws: Draws) -> FMixParams:
         spatial_sizes(batch.tensor)

@@ -102,6 +102,7 @@ class GuidedMixup(MaskMixer):
             ),
         },
         cost="with gradients, one more forward and backward pass",
+        targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
         labels="mixed",
         keeps_meaning=False,
         differs=(

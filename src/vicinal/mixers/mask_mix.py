@@ -62,6 +62,7 @@ class MaskMix(GridMask):
             "weights": Options(("area", "cells"), "area", meaning="what labels weigh by"),
             "scope": SCOPE,
         },
+        targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
         labels="mixed",
         keeps_meaning=False,
         differs=(

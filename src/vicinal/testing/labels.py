@@ -151,7 +151,7 @@ def checks(subject: Subject) -> Iterator[Named]:
             check = partial(undeclared_targets_are_refused, kind=kind)
             yield f"{kind}_labels_are_refused", check
     if subject.modality == "image":
-        if "masks" in subject.card.targets:
+        if subject.augmentation.carries("masks"):
             yield "masks_go_with_images", masks_go_with_images
-        if "boxes" in subject.card.targets:
+        if subject.augmentation.carries("boxes"):
             yield "boxes_as_declared", boxes_as_declared
