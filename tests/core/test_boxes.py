@@ -76,3 +76,17 @@ def test_nearest_places_are_those_of_interpolate(size: int, source: int, begin: 
     assert torch.equal(place[inside].float(), expected[step[0][inside]])
     assert int(place.min()) >= 0
     assert int(place.max()) < source
+
+
+def test_compiled_boxes_are_refused_by_the_device() -> None:
+    refuse = torch.compile(need_boxes_inside, fullgraph=True, backend="eager")
+    corner = torch.zeros(2, 2, dtype=torch.int64)
+    refuse(corner, corner + 3, (4, 3))
+    with pytest.raises(RuntimeError, match="a box is not in its sample"):
+        refuse(corner, corner + 4, (4, 3))
+
+
+def test_boxes_of_another_number_of_axes_are_refused() -> None:
+    corner = torch.zeros(2, 3, dtype=torch.int64)
+    with pytest.raises(ValueError, match="boxes have 3 axes, and the sample 2"):
+        need_boxes_inside(corner, corner, (4, 3))

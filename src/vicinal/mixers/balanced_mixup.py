@@ -14,6 +14,7 @@ from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Paper, Range
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
+from vicinal.mixers.blend import need_shares
 from vicinal.mixers.interpolate import Scope
 from vicinal.mixers.masks import mix_by_mask
 from vicinal.mixers.pairing import classes_of, from_another_group
@@ -247,7 +248,8 @@ class BalancedMixup(Mixer):
 
     def apply(self, batch: Batch, params: BalancedParams) -> Batch:
         x = batch.tensor
-        own = params.kept.view(-1, *(1,) * (x.dim() - 2)).expand(len(x), *x.shape[2:])
+        need_shares("the weight kept", params.kept)
+        own = params.kept.view(-1, *(1,) * (x.dim() - 2)).expand(-1, *x.shape[2:])
         return mix_by_mask(batch, params.partner, own, kept=params.own_weight)
 
 

@@ -9,6 +9,24 @@ from vicinal.mixers import compiled
 from vicinal.mixers.blocks import Kernel, in_blocks, may_be_written, room
 
 
+def need_shares(name: str, values: Tensor) -> None:
+    """Raise ValueError unless shares are in [0, 1].
+
+    On an accelerator the device asserts it instead, so that the host need not wait.
+
+    Args:
+        name: of the values, for the message.
+        values: (B, ...) floats, a few a row.
+    """
+    if torch.compiler.is_compiling() or values.device.type != "cpu":
+        inside = ((values >= 0) & (values <= 1)).all()
+        torch._assert_async(inside, f"{name} must be in [0, 1]")
+        return
+    array = values.detach().float().numpy()
+    if array.size and not (array.min() >= 0 and array.max() <= 1):  # nor is NaN
+        raise ValueError(f"{name} must be in [0, 1], got {array.min():g} to {array.max():g}")
+
+
 def interpolated(
     x: Tensor, pool: Tensor, at: Tensor, kept: Tensor, *, out: Tensor | None = None
 ) -> Tensor:
@@ -26,10 +44,13 @@ def interpolated(
 
     Raises:
         TypeError: x is neither floating point nor uint8.
+        ValueError: a weight of a row is out of range; those of places are not looked at.
     """
     if not (x.is_floating_point() or x.dtype == torch.uint8):
         raise TypeError(f"x must be floating point or uint8 to be interpolated, got {x.dtype}")
     by_row = kept.dim() == 1
+    if by_row:
+        need_shares("the weight kept", kept)
     if may_be_written(x, pool, kept):
         out, pool, at = room(x, pool, at, out)
         done = compiled.interpolate if by_row else compiled.interpolate_places

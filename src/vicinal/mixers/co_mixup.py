@@ -14,8 +14,10 @@ from vicinal.core.card import Card, Paper, Range
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.probe import Saliency
+from vicinal.mixers.blend import need_shares
 from vicinal.mixers.joint_cut import JointEnergy, assign, restricted
 from vicinal.mixers.k_way import mixed_targets
+from vicinal.mixers.paste import image_sizes
 from vicinal.mixers.puzzle_mix import cell_shares
 from vicinal.mixers.transport import blended_blocks
 
@@ -194,7 +196,7 @@ class CoMixup(Mixer):
                 "CoMixup needs saliency: batch = ask(mix.probes, networks, batch) first, from "
                 "vicinal.core.probe"
             )
-        if batch.tensor.dim() != 4 or any(side % self.cells for side in batch.tensor.shape[2:]):
+        if any(side % self.cells for side in image_sizes(batch.tensor)):
             raise ValueError(
                 f"{self.cells} x {self.cells} cells do not divide x {tuple(batch.tensor.shape)}"
             )
@@ -230,12 +232,13 @@ class CoMixup(Mixer):
         x = batch.tensor
         if not x.is_floating_point():
             raise TypeError(f"x must be floating point to be interpolated, got {x.dtype}")
+        need_shares("weights", params.weights)
         pool, at = batch.partners(params.partner.reshape(-1))
         at = at.view(params.partner.shape)
         target = batch.target
         if target is not None and pool.target is not None:
             target = mixed_targets(pool.target[at[:, 0]], pool.target, at[:, 1:], params.weights)
-        places = torch.arange(params.first.shape[1], device=x.device).expand(len(x), -1)
+        places = torch.arange(params.first.shape[1], device=x.device).expand(len(at), -1)
         first, second = (at.gather(1, cell.long()) for cell in (params.first, params.second))
         mixed = blended_blocks(
             pool.tensor,

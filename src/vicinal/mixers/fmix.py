@@ -14,6 +14,7 @@ from vicinal.core.card import Card, Options, Paper, Range, Result
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.placed_target import BoxTarget, MaskTarget
+from vicinal.mixers.blend import need_shares
 from vicinal.mixers.low_frequency import Spectrum, low_frequency_field
 from vicinal.mixers.masks import MaskMixer, made_once, mix_by_mask
 from vicinal.mixers.pairing import PERMUTATION, Pairing
@@ -186,6 +187,7 @@ class FMix(MaskMixer):
 
     def own_share(self, batch: Batch, params: FMixParams) -> Tensor:
         sizes = spatial_sizes(batch.tensor)
+        need_shares("the share drawn", params.lam)
         return made_once(partial(self._mask, sizes), params.lam, params.up, params.key)
 
     def apply(self, batch: Batch, params: FMixParams) -> Batch:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vicinal.core.batch import Batch
+from vicinal.core.boxes import need_boxes_inside
 from vicinal.core.card import Card, Options, Range
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
@@ -169,6 +170,7 @@ class GridMix(MaskMixer):
     def _shown(self, batch: Batch, params: GridMixParams) -> tuple[Tensor, Tensor]:
         """The mask, (B, H, W), and its mean, (B,)."""
         height, width = image_sizes(batch.tensor)
+        need_boxes_inside(params.start, params.stop, (height, width))
         rows = params.open(0, torch.arange(height, device=params.start.device))
         columns = params.open(1, torch.arange(width, device=params.start.device))
         given = rows.sum(dim=1) * columns.sum(dim=1)

@@ -15,6 +15,7 @@ from vicinal.core.card import Card, Options, Paper, Range
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.probe import Probe, Saliency
+from vicinal.mixers.blend import need_shares
 from vicinal.mixers.farthest import FarthestCycle
 from vicinal.mixers.image_saliency import blurred, spectral_residual
 from vicinal.mixers.masks import MaskMixer
@@ -159,6 +160,7 @@ class GuidedMixup(MaskMixer):
         return GuidedMixupParams(partner, own_shares(maps, maps[at]))
 
     def own_share(self, batch: Batch, params: GuidedMixupParams) -> Tensor:
+        need_shares("the share of a cell", params.own)
         return enlarged(params.own, batch.tensor.shape[2:])
 
     def _saliency(self, batch: Batch) -> Tensor:

@@ -14,6 +14,7 @@ from vicinal.core.card import Card, Options, Paper, Range
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.target import Target
+from vicinal.mixers.blend import need_shares
 from vicinal.mixers.blocks import BLOCK_BYTES, fresh_like, may_be_written
 from vicinal.mixers.interpolate import Mixup, MixupParams
 
@@ -165,10 +166,12 @@ def mix_many(
 
     Raises:
         TypeError: x is not floating point.
+        ValueError: a weight is not in [0, 1].
     """
     x = batch.tensor
     if not x.is_floating_point():
         raise TypeError(f"x must be floating point to be interpolated, got {x.dtype}")
+    need_shares("weights", weights)
     pool, at = batch.partners(partner.reshape(-1))
     at = at.view(partner.shape)
     if shares is None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vicinal.core.batch import Batch
-from vicinal.mixers.blend import chosen, interpolated
+from vicinal.mixers.blend import chosen, interpolated, need_shares
 from vicinal.mixers.pairing import PairMixer
 
 
@@ -55,7 +55,7 @@ def mix_by_mask(
         given: (B,) float32, weight of the partner's; 1 - kept by default.
 
     Raises:
-        ValueError: the mask is not of the batch's size.
+        ValueError: the mask is not of the batch's size, or a weight not in [0, 1].
         TypeError: the mask shows some of both, and x is neither floating point nor uint8.
     """
     x = batch.tensor
@@ -64,6 +64,9 @@ def mix_by_mask(
             f"the mask of x {tuple(x.shape)} must be {(len(x), *x.shape[2:])}, "
             f"got {tuple(own.shape)}"
         )
+    for name, weights in (("the weight kept", kept), ("the weight given", given)):
+        if weights is not None:
+            need_shares(name, weights)
     pool, at = batch.partners(partner)
     target = batch.target
     if target is not None and pool.target is not None:

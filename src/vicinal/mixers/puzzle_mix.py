@@ -14,11 +14,13 @@ from vicinal.core.card import Card, Options, Paper, Range
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.probe import Saliency
+from vicinal.mixers.blend import need_shares
 from vicinal.mixers.cells import cells_at
 from vicinal.mixers.grid_cut import cut
 from vicinal.mixers.interpolate import Mixup, Scope
 from vicinal.mixers.masks import mix_by_mask, shown_area, upsampled
 from vicinal.mixers.pairing import PERMUTATION, Pairing, PairMixer
+from vicinal.mixers.paste import image_sizes
 from vicinal.mixers.puzzle_energy import puzzle_energy
 from vicinal.mixers.transport import blended_blocks, transported
 
@@ -223,6 +225,7 @@ class PuzzleMix(PairMixer):
                 "vicinal.core.probe"
             )
         x = batch.tensor
+        image_sizes(x)
         partner = self.pairing.partner(batch, draws)
         _, at = batch.replace(pool=None).partners(partner)
         source = draws.shared() if self.scope == "batch" else draws
@@ -272,12 +275,16 @@ class PuzzleMix(PairMixer):
         )
 
     def apply(self, batch: Batch, params: PuzzleMixParams) -> Batch:
+        need_shares("the share of a cell", params.share)
         if params.block is None or params.partner_block is None:
             own = upsampled(params.share, batch.tensor.shape[2:])
             return mix_by_mask(batch, params.partner, own)
         x = batch.tensor
         if not x.is_floating_point():
             raise TypeError(f"x must be floating point to be interpolated, got {x.dtype}")
+        cells = params.share.shape[1]
+        if any(side % cells for side in image_sizes(x)):
+            raise ValueError(f"{cells} x {cells} cells do not divide x {tuple(x.shape)}")
         pool, at = batch.partners(params.partner)
         target = batch.target
         if target is not None and pool.target is not None:
@@ -309,7 +316,7 @@ class PuzzleMix(PairMixer):
 def _fitting(grids: Sequence[int], sizes: Sequence[int]) -> list[int]:
     """The grids whose cells divide an image. Raises ValueError if there is none."""
     found = [cells for cells in grids if all(size % cells == 0 for size in sizes)]
-    if len(sizes) != 2 or not found:
+    if not found:
         raise ValueError(f"none of the grids {tuple(grids)} divides an image of {tuple(sizes)}")
     return found
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vicinal.core.batch import Batch
+from vicinal.core.boxes import need_boxes_inside
 from vicinal.core.card import Card, Paper, Range
 from vicinal.core.draws import Draws
 from vicinal.core.probe import Probe
@@ -17,7 +18,7 @@ from vicinal.mixers.evidence import asked, need_partners_in_batch, of_partners
 from vicinal.mixers.interpolate import Mixup, Scope
 from vicinal.mixers.moved import paste_moved
 from vicinal.mixers.pairing import PERMUTATION, Pairing, PairMixer
-from vicinal.mixers.paste import PasteParams, pasted_share, spatial_sizes
+from vicinal.mixers.paste import PasteParams, image_sizes, pasted_share
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class SMMix(PairMixer):
         self.probes = (self.probe,)
 
     def sample(self, batch: Batch, draws: Draws) -> SMMixParams:
-        sizes = spatial_sizes(batch.tensor)
+        sizes = image_sizes(batch.tensor)
         partner = self.pairing.partner(batch, draws)
         own = asked(batch, self.probe, "SMMix")
         other = of_partners(batch, self.probe, partner, "SMMix")
@@ -142,10 +143,14 @@ class SMMix(PairMixer):
 
     def apply(self, batch: Batch, params: SMMixParams) -> Batch:
         x = batch.tensor
+        sizes = image_sizes(x)
         pool, at = batch.partners(params.partner)
+        need_boxes_inside(params.start, params.stop, sizes)
+        source_stop = params.source_start + params.stop - params.start
+        need_boxes_inside(params.source_start, source_stop, image_sizes(pool.tensor))
         target = batch.target
         if target is not None and pool.target is not None:
-            given = pasted_share(params, spatial_sizes(x))
+            given = pasted_share(params, sizes)
             target = target.mix(pool.target[at], 1 - given, given)
         mixed = paste_moved(
             x,

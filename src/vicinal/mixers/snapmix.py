@@ -11,12 +11,12 @@ from torch import Tensor
 from vicinal.core.activation import ClassActivation
 from vicinal.core.augmentation import Mixer
 from vicinal.core.batch import Batch
-from vicinal.core.boxes import box_mask, inside_boxes
+from vicinal.core.boxes import box_mask, inside_boxes, need_boxes_inside
 from vicinal.core.card import Card, Options, Paper, Range, Result
 from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.target import ClassTarget
-from vicinal.mixers.paste import Scope, boxes
+from vicinal.mixers.paste import Scope, boxes, image_sizes
 from vicinal.mixers.resized import paste_resized
 
 
@@ -148,6 +148,7 @@ class SnapMix(Mixer):
 
     def sample(self, batch: Batch, draws: Draws) -> SnapMixParams:
         labels = _labels(batch)
+        image_sizes(batch.tensor)
         maps = batch.evidence.get(self.probes[0])
         if maps is None:
             raise ValueError(
@@ -188,6 +189,9 @@ class SnapMix(Mixer):
         if not x.is_floating_point():
             raise TypeError(f"x must be floating point to be resized, got {x.dtype}")
         pool, at = batch.partners(params.partner)
+        need_boxes_inside(params.start, params.stop, image_sizes(x))
+        source_sizes = image_sizes(pool.tensor)
+        need_boxes_inside(params.source_start, params.source_stop, source_sizes)
         target = batch.target
         if target is not None and pool.target is not None:
             target = target.mix(pool.target[at], params.kept, params.given)

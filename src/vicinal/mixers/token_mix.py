@@ -27,7 +27,7 @@ from vicinal.mixers.evidence import (
 from vicinal.mixers.interpolate import Mixup
 from vicinal.mixers.masks import mix_by_mask
 from vicinal.mixers.pairing import PERMUTATION, Pairing
-from vicinal.mixers.paste import spatial_sizes
+from vicinal.mixers.paste import image_sizes
 
 Masking = Literal["block", "random"]
 Scope = Literal["sample", "batch"]
@@ -160,6 +160,7 @@ class TokenMix(CellMixer):
 
     def sample(self, batch: Batch, draws: Draws) -> TokenMixParams:
         need_classes(batch, "TokenMix")
+        sizes = image_sizes(batch.tensor)
         grid = (self.tokens, self.tokens)
         partner = self.pairing.partner(batch, draws)
         source = draws.shared() if self.scope == "batch" else draws
@@ -175,7 +176,6 @@ class TokenMix(CellMixer):
                 of_partners(batch, self.probe, partner, "TokenMix"),
             )
         )
-        sizes = spatial_sizes(batch.tensor)
         return TokenMixParams(
             partner=partner,
             cells=~replaced,

@@ -11,7 +11,7 @@ from vicinal.core.batch import Batch
 from vicinal.core.draws import Draws
 from vicinal.mixers.cells import CellMixer, CellsParams, Scope, largest
 from vicinal.mixers.pairing import Pairing
-from vicinal.mixers.paste import spatial_sizes
+from vicinal.mixers.paste import image_sizes
 
 
 class TopCells(CellMixer):
@@ -39,10 +39,10 @@ class TopCells(CellMixer):
         """What decides which cells are kept, of every sample. Returns (B, cells, cells)."""
 
     def sample(self, batch: Batch, draws: Draws) -> CellsParams:
+        sizes = image_sizes(batch.tensor)
         maps = self.maps(batch)
         source = draws.shared() if self.scope == "batch" else draws
         count = self.own_count(source, self.cells**2)
-        sizes = spatial_sizes(batch.tensor)
         return CellsParams(
             partner=self.pairing.partner(batch, draws),
             cells=largest(maps, count),
