@@ -43,6 +43,16 @@ def test_a_loss_moves_the_model_alone_unless_another_optimiser_is_named() -> Non
     assert learner.updates == {"model": 1, "other": 1}
 
 
+def test_a_leaf_may_get_its_gradient_in_the_pass_that_moves_the_model() -> None:
+    learner = pair()
+    x = torch.tensor([[5.0]], requires_grad=True)
+    learner.backward(x, model=learner.model(x).sum())
+    assert x.grad is not None
+    assert x.grad.item() == 2
+    learner.advance("model")
+    assert weight(learner, "model") == pytest.approx(2 - 0.1 * 5)
+
+
 def test_losses_of_one_graph_take_their_gradients_before_anything_moves() -> None:
     learner = pair()
     loss = product(learner)

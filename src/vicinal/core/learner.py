@@ -139,19 +139,22 @@ class Learner:
         self.backward(**losses)
         self.advance(*losses)
 
-    def backward(self, **losses: Tensor) -> None:
+    def backward(self, *inputs: Tensor, **losses: Tensor) -> None:
         """Add the gradients of losses to the parameters of the optimisers that they are for.
 
         No other parameter gets any, whatever else a loss depends on.
 
         Args:
+            inputs: leaves that get those of all the losses too, in the same pass: the images, say,
+                where their saliency is asked for.
             losses: by the names of the optimisers.
         """
         for place, (name, loss) in enumerate(losses.items(), start=1):
             groups = self.optimisers[name].param_groups
+            moved = [one for group in groups for one in group["params"] if one.requires_grad]
             self.setting.launcher.backward(
                 loss,
-                inputs=[one for group in groups for one in group["params"] if one.requires_grad],
+                inputs=[*inputs, *moved],
                 retain_graph=place < len(losses),
             )
 

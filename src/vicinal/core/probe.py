@@ -105,13 +105,24 @@ class Saliency(Probe):
 
     def answer(self, model: nn.Module, batch: Batch) -> Tensor:
         """Returns (B, ...) of the input's shape without its channels, in float32."""
+        return self.of(self.gradient(model, batch))
+
+    @staticmethod
+    def of(gradient: Tensor) -> Tensor:
+        """The saliency that a gradient means. gradient: (B, C, ...). Returns (B, ...)."""
+        saliency: Tensor = gradient.square().mean(dim=1).sqrt()
+        return saliency
+
+    @staticmethod
+    def gradient(model: nn.Module, batch: Batch) -> Tensor:
+        """The gradient of each sample's loss along its input. Returns (B, C, ...) float32."""
         if batch.target is None:
             raise ValueError("saliency is the gradient of a loss: the batch needs a target")
         with torch.enable_grad():
             x = batch.tensor.detach().float().requires_grad_()
             loss = batch.target.loss(model(x), reduction="none").sum()
             (gradient,) = torch.autograd.grad(loss, x)
-        return gradient.square().mean(dim=1).sqrt()
+        return gradient
 
     def listen(
         self, model: nn.Module, heard: dict[Probe, Tensor]
