@@ -2,11 +2,12 @@
 
     python benchmarks/mixers.py [--quick] [--threads N] [--patience SECONDS]
 
-Every row takes a float32 batch and class indices, draws, and returns both mixed in the form that
+Every row takes a batch and class indices, draws, and returns both mixed in the form that
 the library has: vicinal and kornia two labels and a weight, torchvision and timm dense [B, C]
-targets. timm writes over its input, the others return new memory. The batches come from a ring that
-is larger than the caches of a core. The limit is a copy into memory that is already there: one read
-and one write of the batch.
+targets. timm writes over its input, the others return new memory unless a row says otherwise. The
+batches come from a ring that is larger than the caches of a core. The limit is a copy into memory
+that is already there: one read and one write of the batch. vicinal's loops are compiled, as
+with the extra `vicinal[compiled]`.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ Batches = Iterator[tuple[Tensor, Tensor]]
 Build = Callable[[], Callable[[], object]]
 
 
-def ring(shape: tuple[int, ...], classes: int, length: int) -> Batches:
+def ring(
+    shape: tuple[int, ...], classes: int, length: int, dtype: torch.dtype = torch.float32
+) -> Batches:
     """Batches in turn, without end."""
     generator = torch.Generator().manual_seed(0)
+    scale = 255 if dtype == torch.uint8 else 1
     made = [
         (
-            torch.rand(shape, generator=generator),
+            (torch.rand(shape, generator=generator) * scale).to(dtype),
             torch.randint(classes, shape[:1], generator=generator),
         )
         for _ in range(length)
@@ -40,9 +44,9 @@ def ring(shape: tuple[int, ...], classes: int, length: int) -> Batches:
     return itertools.cycle(made)
 
 
-def copy(batches: Batches, shape: tuple[int, ...]) -> Build:
+def copy(batches: Batches, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Build:
     def build() -> Callable[[], object]:
-        kept = torch.empty(shape)
+        kept = torch.empty(shape, dtype=dtype)
         return lambda: kept.copy_(next(batches)[0])
 
     return build
@@ -61,6 +65,53 @@ def ours(batches: Batches, name: str, **settings: Any) -> Build:
         return lambda: mix(*next(batches), generator=generator)
 
     return build
+
+
+def ours_kept(batches: Batches, name: str, **settings: Any) -> Build:
+    """Into memory that was kept."""
+
+    def build() -> Callable[[], object]:
+        import vicinal
+
+        mix = getattr(vicinal, name)(**settings)
+        generator = torch.Generator().manual_seed(0)
+        kept = torch.empty_like(next(batches)[0])
+        return lambda: mix(*next(batches), generator=generator, out=kept)
+
+    return build
+
+
+def ours_in_place(batches: Batches, name: str, **settings: Any) -> Build:
+    """Over the input."""
+
+    def build() -> Callable[[], object]:
+        import vicinal
+
+        mix = getattr(vicinal, name)(**settings)
+        generator = torch.Generator().manual_seed(0)
+
+        def call() -> object:
+            x, y = next(batches)
+            return mix(x, y, generator=generator, out=x)
+
+        return call
+
+    return build
+
+
+def our_rows(batches: Batches, name: str, own: str, shared: str) -> list[Row]:
+    kept, over = "into kept memory", "in place"
+    return [
+        Row(f"vicinal {name}", ours(batches, name), "vicinal", own),
+        Row(f"vicinal {name}, kept", ours_kept(batches, name), "vicinal", f"{own}; {kept}"),
+        Row(f"vicinal {name}, batch", ours(batches, name, scope="batch"), "vicinal", shared),
+        Row(
+            f"vicinal {name}, batch, in place",
+            ours_in_place(batches, name, scope="batch"),
+            "vicinal",
+            f"{shared}; {over}",
+        ),
+    ]
 
 
 def torchvision_mixer(batches: Batches, name: str, classes: int) -> Build:
@@ -98,9 +149,7 @@ def mixup_rows(batches: Batches, shape: tuple[int, ...], classes: int) -> list[R
     return [
         Row("copy_ into kept memory", copy(batches, shape), "limit", "1 read, 1 write"),
         Row("clone", clone(batches), "yardstick", "1 read, 1 write, new memory"),
-        Row("vicinal Mixup", ours(batches, "Mixup"), "vicinal", own),
-        Row("vicinal Mixup, alpha 0.2", ours(batches, "Mixup", alpha=0.2), "vicinal", own),
-        Row("vicinal Mixup, batch", ours(batches, "Mixup", scope="batch"), "vicinal", shared),
+        *our_rows(batches, "Mixup", own, shared),
         Row("torchvision v2 MixUp", torchvision_mixer(batches, "MixUp", classes), note=shared),
         Row("timm Mixup, batch", timm_mixer(batches, (1.0, 0.0), "batch", classes), note=shared),
         Row("timm Mixup, elem", timm_mixer(batches, (1.0, 0.0), "elem", classes), note=own),
@@ -114,12 +163,22 @@ def cutmix_rows(batches: Batches, shape: tuple[int, ...], classes: int) -> list[
     return [
         Row("copy_ into kept memory", copy(batches, shape), "limit", "1 read, 1 write"),
         Row("clone", clone(batches), "yardstick", "1 read, 1 write, new memory"),
-        Row("vicinal CutMix", ours(batches, "CutMix"), "vicinal", own),
-        Row("vicinal CutMix, batch", ours(batches, "CutMix", scope="batch"), "vicinal", shared),
+        *our_rows(batches, "CutMix", own, shared),
         Row("torchvision v2 CutMix", torchvision_mixer(batches, "CutMix", classes), note=shared),
         Row("timm Mixup, batch", timm_mixer(batches, (0.0, 1.0), "batch", classes), note=shared),
         Row("timm Mixup, elem", timm_mixer(batches, (0.0, 1.0), "elem", classes), note=own),
         Row("kornia RandomCutMixV2", cut, note=own),
+    ]
+
+
+def bytes_rows(batches: Batches, shape: tuple[int, ...], name: str) -> list[Row]:
+    own = "a draw a sample"
+    return [
+        Row(
+            "copy_ into kept memory", copy(batches, shape, torch.uint8), "limit", "1 read, 1 write"
+        ),
+        Row(f"vicinal {name}", ours(batches, name), "vicinal", own),
+        Row(f"vicinal {name}, kept", ours_kept(batches, name), "vicinal", f"{own}; kept memory"),
     ]
 
 
@@ -138,6 +197,16 @@ def main() -> None:
                 against={"× limit": "copy_ into kept memory", "× vicinal": f"vicinal {name}"},
             )
             tables.append(table(f"{name}, float32 {list(shape)}", records))
+        levels = ring(shape, classes, length, torch.uint8)
+        for name in ("Mixup", "CutMix"):
+            records = side_by_side(
+                bytes_rows(levels, shape, name),
+                rounds=3 if chosen.quick else 25,
+                least=0.0 if chosen.quick else 0.01,
+                patience=0.0 if chosen.quick else chosen.patience,
+                against={"× limit": "copy_ into kept memory"},
+            )
+            tables.append(table(f"{name}, uint8 {list(shape)}", records))
     finish(chosen, tables)
 
 

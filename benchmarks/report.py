@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("vicinal", "torch", "torchvision", "timm", "kornia", "numpy", "scipy")
+PACKAGES = ("vicinal", "torch", "torchvision", "timm", "kornia", "numba", "numpy", "scipy")
 
 
 def options(description: str | None) -> argparse.Namespace:

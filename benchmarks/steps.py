@@ -2,8 +2,9 @@
 
     python benchmarks/steps.py [--quick] [--threads N] [--patience SECONDS]
 
-Every row is a whole step of an arm as `compare` trains it: the small network on 64 images of
-32 x 32, crop and flip, the optimiser's step included. The limits are passes of the model alone.
+Every row is a whole step of an arm as `compare` trains it, crop, flip and the optimiser's step
+included: a small network on 64 images of 32 x 32, and a vision transformer of timm on 8 of
+224 x 224. The limits are passes of the model alone.
 """
 
 from __future__ import annotations
@@ -24,28 +25,43 @@ from vicinal.core.task import Task
 from vicinal.data.splits import Split
 from vicinal.methods.arms import parse_arm
 
-IMAGES, CLASSES = 64, 10
-ARMS = ("none", "mixup", "manifold_mixup", "automix", "adautomix")
+CLASSES = 10
+ARMS = (
+    "none",
+    "mixup",
+    "manifold_mixup",
+    "cutmix",
+    "saliencymix",
+    "snapmix",
+    "attentivemix",
+    "puzzlemix",
+    "co_mixup",
+    "automix",
+    "adautomix",
+)
+#: Of a vision transformer with a class token.
+ATTENTIVE = ("none", "cutmix", "transmix", "maskmix", "mixpro", "tokenmix")
 
 
-def arena(threads: int) -> Arena:
-    """The ground that all arms are trained on."""
+def arena(threads: int, model: str, *, images: int, size: int) -> Arena:
+    """The ground that all arms are trained on: images of size x size."""
     generator = torch.Generator().manual_seed(0)
-    rows = torch.arange(IMAGES)
+    rows = torch.arange(images)
+    shape = (images, 3, size, size)
     task = Task(
         name="images",
         modality="image",
         kind="classification",
-        x=torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=generator),
+        x=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
         y=rows % CLASSES,
         classes=tuple("0123456789"),
         mirrors=True,
     )
     recipe = Recipe(
-        model="small-resnet",
+        model=model,
         model_fingerprint="",
         epochs=100_000,
-        batch_size=IMAGES,
+        batch_size=images,
         optimiser="sgd",
         learning_rate=0.05,
         weight_decay=5e-4,
@@ -64,7 +80,8 @@ def started(ground: Arena, arm: str) -> tuple[Method, Learner]:
     """An arm ready for its first step."""
     method = parse_arm(arm).method()
     setting = dataclasses.replace(
-        ground.setting, part=lambda _: ground.examples.batch(torch.arange(IMAGES), epoch=0)
+        ground.setting,
+        part=lambda _: ground.examples.batch(torch.arange(len(ground.task.y)), epoch=0),
     )
     learner = method.start(setting)
     for network in learner.networks.values():
@@ -80,7 +97,7 @@ def step(ground: Arena, arm: str) -> Callable[[], Callable[[], object]]:
         method, learner = started(ground, arm)
 
         def call() -> None:
-            batch = ground.examples.batch(torch.arange(IMAGES), epoch=learner.step)
+            batch = ground.examples.batch(torch.arange(len(ground.task.y)), epoch=learner.step)
             method.step(learner, {"train": batch})
             learner.step += 1
 
@@ -94,7 +111,7 @@ def passes(ground: Arena, count: int) -> Callable[[], Callable[[], object]]:
 
     def build() -> Callable[[], object]:
         _, learner = started(ground, "none")
-        batch = ground.examples.batch(torch.arange(IMAGES), epoch=0)
+        batch = ground.examples.batch(torch.arange(len(ground.task.y)), epoch=0)
         x, target = learner.setting.prepare(batch.tensor), batch.target
         parameters = list(learner.model.parameters())
         assert target is not None
@@ -111,23 +128,32 @@ def passes(ground: Arena, count: int) -> Callable[[], Callable[[], object]]:
 def main() -> None:
     chosen = options(__doc__)
     keep_freed_memory()  # as in a trial
-    ground = arena(chosen.threads)
-    rows = [
-        *(Row(f"{n} passes", passes(ground, n), "limit", "of the model alone") for n in (1, 2, 3)),
-        *(Row(arm, step(ground, arm), "yardstick" if arm == "none" else "vicinal") for arm in ARMS),
-    ]
-    records = side_by_side(
-        rows,
-        rounds=3 if chosen.quick else 31,
-        patience=0.0 if chosen.quick else chosen.patience,
-        against={"× none": "none"},
-    )
     text = (
         "AutoMix trains its model on two batches a step, AdAutoMix on three; both add a pass of "
         "the twin over the clean images, and one there and back through their mixtures."
     )
-    title = f"A step on {IMAGES} images of 32 x 32, small-resnet"
-    finish(chosen, [table(title, records, text=text)])
+    small = arena(chosen.threads, "small-resnet", images=64, size=32)
+    large = arena(chosen.threads, "vit_tiny_patch16_224", images=8, size=224)
+    tables = []
+    for title, ground, arms, against in (
+        ("A step on 64 images of 32 x 32, small-resnet", small, ARMS, "mixup"),
+        ("A step on 8 images of 224 x 224, vit_tiny_patch16_224", large, ATTENTIVE, "cutmix"),
+    ):
+        rows = [
+            *(Row(f"{n} passes", passes(ground, n), "limit", "of the model") for n in (1, 2, 3)),
+            *(
+                Row(arm, step(ground, arm), "yardstick" if arm == "none" else "vicinal")
+                for arm in arms
+            ),
+        ]
+        records = side_by_side(
+            rows,
+            rounds=3 if chosen.quick else 31,
+            patience=0.0 if chosen.quick else chosen.patience,
+            against={"× none": "none", f"× {against}": against},
+        )
+        tables.append(table(title, records, text=text if ground is small else ""))
+    finish(chosen, tables)
 
 
 if __name__ == "__main__":

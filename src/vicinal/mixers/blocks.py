@@ -50,9 +50,9 @@ def in_blocks(
     if not may_be_written(x, pool, how):
         return kernel(x, pool[at], how)
     out, pool, at = room(x, pool, at, out)
+    if out.data_ptr() == x.data_ptr():  # partners cannot be gathered there
+        return kernel(x, torch.index_select(pool, 0, at, out=fresh_like(x)), how, out=out)
     step = max(1, BLOCK_BYTES // max(1, x[:1].nbytes))
-    if out.data_ptr() == x.data_ptr():
-        return kernel(x, pool.index_select(0, at), how, out=out)
     for start in range(0, len(x), step):
         block = slice(start, start + step)
         partner = torch.index_select(pool, 0, at[block], out=out[block])
@@ -76,7 +76,8 @@ def room(x: Tensor, pool: Tensor, at: Tensor, out: Tensor | None) -> tuple[Tenso
     if out is None:
         return fresh_like(x), pool, at
     if out.untyped_storage().data_ptr() == pool.untyped_storage().data_ptr():
-        return out, pool.index_select(0, at), torch.arange(len(at))
+        apart = torch.index_select(pool, 0, at, out=fresh_like(x))
+        return out, apart, torch.arange(len(at))
     return out, pool, at
 
 
