@@ -247,7 +247,9 @@ class Watching(AttentionLabels):
         super().__init__(area_share, **options)
         self.seen: list[float] = []
 
-    def target(self, batch: Batch, params: Params | None, attention: Tensor) -> ClassTarget:
+    def target(
+        self, batch: Batch, params: Params | None, attention: Tensor, **options: Any
+    ) -> ClassTarget:
         assert isinstance(params, ChoiceParams)
         # Against the box as the grid of patches sees it: that alone is 0.03 from its pixels' area.
         by_attention, by_area = (
@@ -256,7 +258,7 @@ class Watching(AttentionLabels):
         )
         if len(by_attention):
             self.seen.append((by_attention - by_area).abs().mean().item())
-        return super().target(batch, params, attention)
+        return super().target(batch, params, attention, **options)
 
 
 class Watched(TransMix):

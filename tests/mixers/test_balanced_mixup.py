@@ -113,8 +113,9 @@ def test_ten_new_ones_to_an_old_one_give_a_pure_old_label_below_the_threshold() 
 def test_the_smooth_rule_is_the_one_of_the_sheet(share: float, ratio: float, power: float) -> None:
     # lam n_old^q / (lam n_old^q + (1 - lam) n_new^q), here with n_old = 7.
     new, old = share * 7.0**power, (1 - share) * (7.0 * ratio) ** power
-    found = smooth_share(torch.tensor([share]), torch.tensor([ratio]), power=power)
-    assert float(found) == pytest.approx(new / (new + old), rel=1e-4, abs=1e-6)
+    given_share = torch.tensor([share], dtype=torch.float64)
+    found = smooth_share(given_share, torch.tensor([ratio], dtype=torch.float64), power=power)
+    assert float(found) == pytest.approx(new / (new + old), rel=1e-9, abs=1e-12)
 
 
 @given(share=st.floats(0.01, 0.99), power=st.floats(0.1, 2))

@@ -40,11 +40,13 @@ def of_partners(batch: Batch, probe: Probe, partner: Tensor, name: str) -> Tenso
     Args:
         batch: with evidence.
         probe: that was asked.
-        partner: (B,) int64, rows of the dataset.
+        partner: (B,) int64, rows of the dataset that are in the batch itself: of the rest of its
+            pool no model was asked.
         name: of the mixer, for the message.
     """
-    pool, at = batch.partners(partner)
-    return asked(pool, probe, name)[at]
+    found = asked(batch, probe, name)
+    _, at = batch.replace(pool=None).partners(partner)
+    return found[at]
 
 
 def need_partners_in_batch(pairing: Pairing, name: str) -> None:

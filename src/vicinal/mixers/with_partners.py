@@ -74,6 +74,11 @@ class WithPartners(Mixer):
         if self.raw is not None:
             seen, own = self.raw.augment(batch, draws.within("own"))
         mixing = self.mixer.sample(self._mixable(seen), draws.within("mixing"))
+        if len(mixing) != len(batch):
+            raise ValueError(
+                f"{type(self.mixer).__name__} makes {len(mixing)} samples of {len(batch)}: "
+                "partners are transformed for one sample each"
+            )
         others: tuple[Params, ...] = ()
         if self.raw is not None:
             others = tuple(
