@@ -152,11 +152,18 @@ def test_wrong_names_are_refused_before_training(probe: Probe, message: str) -> 
         probe.require(Detectors())
 
 
+def class_token() -> nn.Module:
+    model = Detectors()
+    model.cls_token = nn.Parameter(torch.zeros(1, 1, 3))
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
         (MLP((3, 24, 16), CLASSES), "a feature map needs a convolutional network"),
         (nn.Sequential(nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1)), "end in a linear classifier"),
+        (class_token(), "reads the mean of places, and Detectors has a class token"),
     ],
 )
 def test_models_that_cannot_answer_are_refused_before_training(

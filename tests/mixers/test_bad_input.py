@@ -366,7 +366,7 @@ def test_a_transformer_without_attention_to_be_heard_is_refused(
     for probe in mixer().probes:
         refused(
             lambda: answered(probe, model(), batch),  # noqa: B023
-            match="class attention of OwnAttention is not heard|has to read the mean of a feature",
+            match="OwnAttention (is not heard|has a class token)|to read the mean of a feature map",
         )
 
 

@@ -46,6 +46,14 @@ class LastFeatureMap(Probe):
             raise ValueError(f"the model has no layer {self.layer!r}; its top layers are {names}")
         if not self.layer and not any(isinstance(one, nn.Conv2d) for one in modules.values()):
             raise ValueError("a feature map needs a convolutional network, the model has none")
+        token = any(
+            isinstance(getattr(one, "cls_token", None), nn.Parameter) for one in model.modules()
+        )
+        if not self.layer and token:
+            raise ValueError(
+                "a feature map needs a classifier that reads the mean of places, and "
+                f"{type(model).__name__} has a class token: take a convolutional network"
+            )
 
     def answer(self, model: nn.Module, batch: Batch) -> Tensor:
         """Returns (B, C, h, w)."""

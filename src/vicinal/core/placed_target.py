@@ -187,7 +187,7 @@ class BoxTarget(Target):
         classes = Ragged.of([label.long() for label in labels])
         if not torch.equal(rows.offsets, classes.offsets):
             raise ValueError("every box needs a label: rows of boxes and labels differ in length")
-        ones = rows.with_values(torch.ones(len(rows.values)))
+        ones = rows.with_values(torch.ones(len(rows.values), device=rows.device))
         return cls(rows, classes, ones, ones)
 
     def mix(self, other: Self, kept: Tensor, given: Tensor | None = None) -> Self:
