@@ -184,6 +184,10 @@ def test_cells_that_are_disturbed_stay_so() -> None:
     assert len(seen[1].unique(dim=0)) == 5
 
 
+def test_shares_are_rounded_to_whole_cells() -> None:
+    assert PatchSelectivity(4).counts() == [0, 2, 3, 5, 6, 8, 10, 11, 13, 14]
+
+
 @given(
     labels=st.lists(st.integers(-3, 3), min_size=2, max_size=20).filter(lambda y: len(set(y)) > 1),
     seed=st.integers(0, 999),
@@ -220,14 +224,14 @@ def test_levels_stay_levels_and_chunks_make_no_difference() -> None:
 def test_the_area_is_over_the_shares_that_there_are() -> None:
     labels = torch.arange(4) % 2
     x = graded(labels, torch.ones(4))
-    found = PatchSelectivity(2, (0.0, 0.3, 1.0), kinds=("drop",), black=0.0)(
+    found = PatchSelectivity(2, (0.3, 0.5, 1.0), kinds=("drop",), black=0.0)(
         mean_of_cells, x, labels, draws=draws(4)
     )
     assert found.partner_accuracy is None
-    assert found.shares.tolist() == [0.0, 0.25, 1.0]
+    assert found.shares.tolist() == [0.25, 0.5, 1.0]
     # Nothing but black is taken for class 0.
     assert found.accuracy["drop"].tolist() == [1.0, 1.0, 0.5]
-    assert found.area("drop") == pytest.approx(0.25 + 0.75 * 0.75)
+    assert found.area("drop") == pytest.approx((0.25 + 0.5 * 0.75) / 0.75)
 
 
 def test_what_cannot_be_measured_is_refused() -> None:

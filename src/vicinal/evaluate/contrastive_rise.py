@@ -35,7 +35,8 @@ class ContrastiveSaliency:
         Returns:
             (N,) float32: the mean of baseline - saliency over these places. 0 if they are left out
             of account, above 0 if they speak for the other class; NaN for an image without any.
-            Up to a cell from their border it tells of what lies beyond, too: masks are smooth.
+            Up to a cell of a mask from their border it tells of what lies beyond, too: masks are
+            smooth. Cells smaller than the patches keep that small, and need more masks.
         """
         lost = (self.baseline - self.saliency) * outside
         return lost.sum(dim=(1, 2)) / outside.sum(dim=(1, 2))
