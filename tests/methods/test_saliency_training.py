@@ -26,7 +26,8 @@ from vicinal.methods.puzzle_mix import PuzzleMixTraining
 from vicinal.methods.saliency_training import SaliencyTraining, gradient_in_training
 from vicinal.methods.supervised import Supervised
 from vicinal.mixers.co_mixup import CoMixup
-from vicinal.mixers.puzzle_mix import PuzzleMix, PuzzleMixParams
+from vicinal.mixers.puzzle import PuzzleMixParams
+from vicinal.mixers.puzzle_mix import PuzzleMix
 
 GOLDEN = load_file(Path(__file__).parent / "golden" / "saliency_training_authors.safetensors")
 #: Classes, with which K / 2 of the authors' steps at rate 0.1 are ours at `make_setting`'s 0.05.

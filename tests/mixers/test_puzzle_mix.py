@@ -13,9 +13,9 @@ from torch import Tensor
 from vicinal import Batch, ClassTarget, Draws, PuzzleMix
 from vicinal.core.partner_share import PartnerShare
 from vicinal.core.probe import Saliency, ask
-from vicinal.mixers import puzzle_mix
+from vicinal.mixers import puzzle
 from vicinal.mixers.pairing import Pairing
-from vicinal.mixers.puzzle_mix import PuzzleMixParams
+from vicinal.mixers.puzzle import PuzzleMixParams
 
 GOLDEN = load_file(Path(__file__).parent / "golden" / "puzzle_mix_authors.safetensors")
 
@@ -60,7 +60,7 @@ def mix_with_the_authors_cut(
 ) -> tuple[PuzzleMix, Batch, Tensor, Tensor]:
     """The mixer and batch of a golden run, its partners, and the weights it gave to the own."""
     stored = {name[2:]: value for name, value in GOLDEN.items() if name.startswith(f"{side}.")}
-    monkeypatch.setattr(puzzle_mix, "cut", lambda energy: stored["share"].permute(1, 2, 0))
+    monkeypatch.setattr(puzzle, "cut", lambda energy: stored["share"].permute(1, 2, 0))
     pairing = Given(tuple(stored["partner"].tolist()))
     mix = PuzzleMix(grids=(side,), moving_cost=0.02, block_size=block_size, pairing=pairing)
     batch = Batch.of(stored["x"], torch.arange(6))
@@ -83,11 +83,6 @@ def test_blocks_smaller_than_cells_are_moved_as_by_the_authors(
 ) -> None:
     mix, batch, _, _ = mix_with_the_authors_cut(monkeypatch, 2, block_size=2)
     torch.testing.assert_close(mix(batch).x, GOLDEN["2.mixed_finer"], atol=1e-6, rtol=0)
-
-
-def test_moves_of_large_blocks_are_moves_of_the_small_ones_in_them() -> None:
-    finer = puzzle_mix._in_finer_blocks(torch.tensor([[1, 0, 2, 3]]), 2).view(4, 4)
-    assert finer.tolist() == [[2, 3, 0, 1], [6, 7, 4, 5], [8, 9, 10, 11], [12, 13, 14, 15]]
 
 
 def test_a_mixture_shows_more_saliency_than_cutmix_does() -> None:
@@ -214,7 +209,7 @@ def test_settings_out_of_range_are_refused(settings: dict[str, object], message:
 
 def test_inputs_it_cannot_mix_are_refused() -> None:
     batch = pictures(4)
-    with pytest.raises(ValueError, match="needs saliency"):
+    with pytest.raises(ValueError, match="PuzzleMix needs what Saliency finds"):
         drawn(PuzzleMix(), batch.replace(evidence={}))
     odd = batch.replace(x=torch.rand(4, 3, 13, 32), evidence={Saliency(): torch.rand(4, 13, 32)})
     with pytest.raises(ValueError, match="none of the grids"):

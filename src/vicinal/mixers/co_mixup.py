@@ -15,10 +15,10 @@ from vicinal.core.draws import Draws
 from vicinal.core.params import Params
 from vicinal.core.probe import Saliency
 from vicinal.mixers.blend import need_shares
+from vicinal.mixers.evidence import on_grid, shares
 from vicinal.mixers.joint_cut import JointEnergy, assign, restricted
 from vicinal.mixers.k_way import mixed_targets
 from vicinal.mixers.paste import image_sizes
-from vicinal.mixers.puzzle_mix import cell_shares
 from vicinal.mixers.transport import blended_blocks
 
 #: Pixels a side of a cell when the place of the peak is looked for.
@@ -203,7 +203,7 @@ class CoMixup(Mixer):
         member, slot = _parts(draws, self.part)
         total = self.cells**2
         prior = _log_gamma(draws, self.alpha)[:, None] * (self.eta / total)
-        cost = -cell_shares(saliency, self.cells).flatten(1) - prior  # (B, K)
+        cost = -shares(on_grid(saliency, (self.cells, self.cells))).flatten(1) - prior  # (B, K)
         energy = JointEnergy(
             cost[member].transpose(1, 2).contiguous(),
             self._compatibility(saliency, member),

@@ -3,48 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from vicinal.core.batch import Batch
 from vicinal.core.card import Card, Options, Paper, Range
 from vicinal.core.draws import Draws
-from vicinal.core.params import Params
 from vicinal.core.probe import Saliency
 from vicinal.mixers.blend import need_shares
-from vicinal.mixers.cells import cells_at
-from vicinal.mixers.grid_cut import cut
+from vicinal.mixers.evidence import asked
 from vicinal.mixers.interpolate import Mixup, Scope
 from vicinal.mixers.masks import mix_by_mask, shown_area, upsampled
 from vicinal.mixers.pairing import PERMUTATION, Pairing, PairMixer
 from vicinal.mixers.paste import image_sizes
-from vicinal.mixers.puzzle_energy import puzzle_energy
-from vicinal.mixers.transport import blended_blocks, transported
-
-
-@dataclass(frozen=True)
-class PuzzleMixParams(Params):
-    """One row per output sample.
-
-    partner: (B,) int64, the row of the dataset that is mixed in.
-    share: (B, m, m) float32, 0, 1/2 or 1: how much of the own image each cell shows.
-    extent: (B, 2) int64, height and width of the image.
-    block, partner_block: (B, m * m) int16, which of its blocks each image shows at every place,
-        counted row by row; None where all stay where they are.
-    """
-
-    partner: Tensor
-    share: Tensor
-    extent: Tensor
-    block: Tensor | None = None
-    partner_block: Tensor | None = None
-
-    def partner_share(self, places: Sequence[Tensor]) -> Tensor:
-        """That of the cell, as `vicinal.core.partner_share` has it."""
-        return 1 - cells_at(self.share, self.extent, places)
+from vicinal.mixers.puzzle import Layout, Puzzle, PuzzleMixParams
+from vicinal.mixers.transport import blended_blocks
 
 
 class PuzzleMix(PairMixer):
@@ -55,8 +28,8 @@ class PuzzleMix(PairMixer):
     is salient in an image lands where the image is shown. Labels mix by area.
 
     Source: Kim, Choo and Song, Puzzle Mix, ICML 2020, section 4, and the authors' mixup.py. The cut
-    and the transport are solved for the whole batch at once, on its device: `grid_cut`,
-    `transport`.
+    and the transport are solved for the whole batch at once, on its device: `puzzle`,
+    `grid_cut`, `transport`.
 
     Args:
         alpha: both shapes of the Beta distribution of the prior share of the own image; > 0.
@@ -218,60 +191,36 @@ class PuzzleMix(PairMixer):
         self.scope = scope
 
     def sample(self, batch: Batch, draws: Draws) -> PuzzleMixParams:
-        saliency = batch.evidence.get(self.probes[0])
-        if saliency is None:
-            raise ValueError(
-                "PuzzleMix needs saliency: batch = ask(mix.probes, networks, batch) first, from "
-                "vicinal.core.probe"
-            )
+        saliency = asked(batch, self.probes[0], "PuzzleMix")
         x = batch.tensor
-        image_sizes(x)
+        sizes = image_sizes(x)
+        block_size = self.block_size if self.transport else None
+        layout = Layout.of(self.grids, sizes, block_size=block_size)
         partner = self.pairing.partner(batch, draws)
         _, at = batch.replace(pool=None).partners(partner)
         source = draws.shared() if self.scope == "batch" else draws
-        prior = source.beta("share", self.alpha, self.alpha)
-        grids = _fitting(self.grids, x.shape[2:])
-        drawn = source.choice("grid", [1.0] * len(grids))
-        fine = max(self._blocks(cells, x.shape[2:]) for cells in grids)
-        if any(fine % self._blocks(cells, x.shape[2:]) for cells in grids):
-            raise ValueError(f"grids of {grids} cells do not divide {fine} x {fine} blocks")
-        share = x.new_empty((len(x), fine, fine), dtype=torch.float32)
-        places = torch.arange(fine * fine, dtype=torch.int16, device=x.device)
-        block, partner_block = places.repeat(2, len(x), 1)
-        detail = cell_shares(saliency, fine)
-        for number, cells in enumerate(grids):
-            own = (drawn == number).nonzero()[:, 0]
-            if not len(own):
-                continue
-            other = at[own]
-            energy = puzzle_energy(
-                x.detach(),
-                cell_shares(detail, cells),
-                (own, other),
-                prior[own],
-                beta=self.beta,
-                gamma=self.gamma * self.deviation,
-                eta=self.eta,
-                neighbourhood=self.neighbourhood,
-            )
-            found = cut(energy).permute(2, 0, 1)
-            share[own] = upsampled(found, (fine, fine))
-            if self.transport:
-                count = self._blocks(cells, x.shape[2:])
-                found, worth = upsampled(found, (count, count)), cell_shares(detail, count)
-                moved = transported(
-                    torch.cat([found > 0, found < 1]),
-                    torch.cat([worth[own], worth[other]]),
-                    cost=self.moving_cost,
-                )
-                finer = _in_finer_blocks(moved, fine // count).to(torch.int16)
-                block[own], partner_block[own] = finer.chunk(2)
+        puzzle = Puzzle(
+            beta=self.beta,
+            gamma=self.gamma * self.deviation,
+            eta=self.eta,
+            neighbourhood=self.neighbourhood,
+            moving_cost=self.moving_cost if self.transport else None,
+        )
+        share, moved = puzzle.solve(
+            x.detach(),
+            saliency,
+            at,
+            prior=source.beta("share", self.alpha, self.alpha),
+            grid=source.choice("grid", [1.0] * len(layout.cells)),
+            layout=layout,
+        )
+        block, partner_block = (None, None) if moved is None else moved
         return PuzzleMixParams(
             partner=partner,
             share=share,
-            extent=torch.tensor(x.shape[2:], device=x.device).expand(len(x), -1),
-            block=block if self.transport else None,
-            partner_block=partner_block if self.transport else None,
+            extent=torch.tensor(sizes, device=x.device).expand(len(x), -1),
+            block=block,
+            partner_block=partner_block,
         )
 
     def apply(self, batch: Batch, params: PuzzleMixParams) -> Batch:
@@ -297,47 +246,3 @@ class PuzzleMix(PairMixer):
             share=params.share.flatten(1),
         )
         return batch.replace(x=mixed, target=target)
-
-    def _blocks(self, cells: int, sizes: Sequence[int]) -> int:
-        """How many blocks a side are moved where the images are cut into some cells a side."""
-        height, width = sizes
-        size = self.block_size
-        if not self.transport or size is None or size * cells >= width:
-            return cells
-        blocks = width // size
-        if width % size or height % blocks or blocks % cells:
-            raise ValueError(
-                f"blocks of {size} pixels do not divide {cells} x {cells} cells of an image of "
-                f"{height} x {width}"
-            )
-        return blocks
-
-
-def _fitting(grids: Sequence[int], sizes: Sequence[int]) -> list[int]:
-    """The grids whose cells divide an image. Raises ValueError if there is none."""
-    found = [cells for cells in grids if all(size % cells == 0 for size in sizes)]
-    if not found:
-        raise ValueError(f"none of the grids {tuple(grids)} divides an image of {tuple(sizes)}")
-    return found
-
-
-def cell_shares(saliency: Tensor, cells: int) -> Tensor:
-    """The share of the saliency in each cell. saliency: (B, H, W). Returns (B, m, m), of sum 1.
-
-    Where nothing is salient, all is alike.
-    """
-    pooled: Tensor = F.adaptive_avg_pool2d(saliency[:, None], cells)[:, 0]
-    total = pooled.sum(dim=(1, 2), keepdim=True)
-    return torch.where(total > 0, pooled / total, torch.full_like(total, 1 / cells**2))
-
-
-def _in_finer_blocks(block: Tensor, times: int) -> Tensor:
-    """The same moves, of blocks that are so many times smaller a side. block: (N, n * n)."""
-    if times == 1:
-        return block
-    side = round(block.shape[1] ** 0.5)
-    within = torch.arange(times, device=block.device)
-    corner = (block // side * side * times + block % side) * times
-    inside = within[:, None, None] * side * times + within  # (times, 1, times)
-    finer: Tensor = corner.view(-1, side, 1, side, 1) + inside
-    return finer.reshape(len(block), -1)
