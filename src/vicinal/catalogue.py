@@ -160,6 +160,12 @@ def _section(card: Card) -> str:
         lines.append(
             f"Published: {result.task}, {result.metric} {result.baseline} → {result.value}{note}."
         )
+    if card.agrees:
+        lines.append(
+            f"Agrees {card.agrees}."
+            if card.agrees.startswith("with")
+            else f"Agreement: {card.agrees}."
+        )
     if card.differs:
         lines.append(
             "Differs from the authors' code:\n\n" + "\n".join(f"- {d}" for d in card.differs)

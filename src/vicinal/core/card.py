@@ -158,6 +158,7 @@ class Card:
     keeps_meaning: the augmented sample would still be given its label(s) by a person.
     leaks: what it could carry from one sample to another, or from held-out data; empty if nothing.
     result: headline result.
+    agrees: what of it was held against the authors' code, and how exactly; or why nothing was.
     differs: distance to the authors' code, a line each.
     example: code that runs, once `example_with` has put parameters into it: `{settings}` stands for
         those that are given, `{alpha}` for the value of one.
@@ -188,6 +189,7 @@ class Card:
     keeps_meaning: bool = True
     leaks: str = ""
     result: Result | None = None
+    agrees: str = ""
     differs: tuple[str, ...] = ()
     example: str = ""
     dtypes: DTypes = ("float32",)

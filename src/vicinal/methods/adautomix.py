@@ -116,6 +116,7 @@ class AdAutoMix(MaskTraining):
         needs=("a model whose hidden layers are maps, or patches on a grid",),
         cost="three more forward and backward passes",
         targets=("classes",),
+        agrees="with the authors' code, to 1e-5, over whole steps",
         labels="mixed",
         keeps_meaning=False,
         result=Result(

@@ -99,6 +99,7 @@ class AutoMix(MaskTraining):
         needs=("a model whose hidden layers are maps, or patches on a grid",),
         cost="two more forward and backward passes",
         targets=("classes",),
+        agrees="with OpenMixup's code, to 1e-5, over whole steps",
         labels="mixed",
         keeps_meaning=False,
         result=Result(

@@ -87,6 +87,7 @@ class DeDA(Supervised):
         },
         needs=("images whose object can be told from its background",),
         targets=("classes",),
+        agrees="not compared: no public code",
         labels="mixed",
         differs=(
             "without a store, masks by threshold or saliency and a geometric edit stand for SAM "

@@ -65,6 +65,7 @@ class DualMix(ExperienceReplay):
         needs=(*NEEDS,),
         cost="two more forward and backward passes",
         targets=("classes",),
+        agrees="not compared: no public code",
         labels="mixed",
         keeps_meaning=False,
         differs=(

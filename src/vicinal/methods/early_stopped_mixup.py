@@ -57,6 +57,7 @@ class EarlyStoppedMixup(Supervised):
                 meaning="of the label of what is kept the most; as samples are mixed if not given",
             ),
         },
+        agrees="not compared: no public code",
         labels="mixed",
         keeps_meaning=False,
         differs=("no code of the authors is known to hold it against",),

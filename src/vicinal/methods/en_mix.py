@@ -55,6 +55,7 @@ class EnMix(Supervised):
         systems=BalancedMixup.card.systems,
         paper=BalancedMixup.card.paper,
         parameters={"alpha": ALPHA},
+        agrees="not compared: no public code",
         labels="mixed",
         keeps_meaning=False,
         differs=("no code of the authors is known", STRONG),

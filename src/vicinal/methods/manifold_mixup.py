@@ -57,6 +57,7 @@ class ManifoldMixup(Supervised):
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one weight"),
         },
         needs=("a model with named hidden layers",),
+        agrees="with OpenMixup's code, to 1e-5",
         labels="mixed",
         keeps_meaning=False,
         result=Result(

@@ -61,6 +61,7 @@ class MergeMix(Supervised):
         needs=("a vision transformer of timm, ViT or DeiT, whose head reads a class token",),
         cost="one more forward pass",
         targets=("classes",),
+        agrees="with OpenMixup's code on which tokens merge in a step",
         labels="mixed",
         keeps_meaning=False,
         differs=(

@@ -149,6 +149,7 @@ class MixKD(Supervised):
         ),
         cost="a forward pass of the teacher",
         targets=("classes",),
+        agrees="not compared: no public code",
         labels="mixed",
         keeps_meaning=False,
         leaks="all that the teacher was trained on: it must not have seen rows that are held out",

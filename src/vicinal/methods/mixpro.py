@@ -102,6 +102,7 @@ class MixPro(Supervised):
         },
         needs=TransMix.card.needs,
         targets=("classes",),
+        agrees="with the authors' code on images, weights, trust, losses and gradients",
         labels="mixed",
         keeps_meaning=False,
         differs=(

@@ -101,6 +101,7 @@ class SAMix(MaskTraining):
         needs=AutoMix.card.needs,
         cost=AutoMix.card.cost,
         targets=("classes",),
+        agrees="with OpenMixup's code, to 1e-5, over two steps",
         labels="mixed",
         keeps_meaning=False,
         result=Result(

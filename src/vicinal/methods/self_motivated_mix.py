@@ -68,6 +68,7 @@ class SelfMotivatedMix(Supervised):
         needs=(*TransMix.card.needs,),
         cost="one more forward pass for batches mixed by attention",
         targets=("classes",),
+        agrees="with the authors' code on the three losses",
         labels="mixed",
         keeps_meaning=False,
         differs=(

@@ -54,6 +54,7 @@ class TLAlign(Supervised):
         },
         needs=("a vision transformer of timm, ViT or DeiT, whose head reads a class token",),
         targets=("classes",),
+        agrees="with the authors' code on labels carried through three blocks",
         labels="mixed",
         keeps_meaning=False,
         differs=TokenCutMix.card.differs[1:],

@@ -75,6 +75,7 @@ class TransMix(Supervised):
         },
         needs=("a vision transformer of timm whose head reads a class token",),
         targets=("classes",),
+        agrees="with the authors' code, to 1e-5, on label weights",
         labels="mixed",
         keeps_meaning=False,
         differs=(

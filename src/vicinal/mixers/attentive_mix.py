@@ -81,6 +81,7 @@ class AttentiveMix(TopCells):
         ),
         cost="one more forward pass",
         targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
+        agrees="with OpenMixup's code on cells, images and weights",
         labels="mixed",
         keeps_meaning=False,
         differs=(

@@ -164,6 +164,7 @@ class BalancedMixup(Mixer):
         },
         needs=("labels", "classes of unequal numbers to make a difference"),
         targets=("classes", "soft"),
+        agrees="not compared: no public code",
         labels="mixed",
         keeps_meaning=False,
         differs=(

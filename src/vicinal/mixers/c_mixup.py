@@ -76,6 +76,7 @@ class CMixup(Mixup):
         },
         needs=("labels",),
         targets=("regression",),
+        agrees="with the authors' code, to 1e-6, on partners' chances and mixtures",
         labels="mixed",
         keeps_meaning=False,
         differs=(

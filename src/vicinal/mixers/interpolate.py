@@ -78,6 +78,7 @@ class Mixup(PairMixer):
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one weight"),
         },
         targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
+        agrees="with OpenMixup's code, to 1e-6",
         labels="mixed",
         keeps_meaning=False,
         result=Result(

@@ -91,6 +91,7 @@ class IntraClusterMixup(PairMixer):
         paper=PAPER,
         parameters=PARAMETERS,
         needs=("k-means on the training rows, once",),
+        agrees="with the authors' code, to 1e-6, on mixtures and labels",
         labels="mixed",
         keeps_meaning=False,
         differs=DIFFERS,

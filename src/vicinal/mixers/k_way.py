@@ -89,6 +89,7 @@ class KWayMixup(Mixer):
             ),
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one set"),
         },
+        agrees="with the authors' code of d-Mixup and of AdAutoMix, to 1e-6",
         labels="mixed",
         keeps_meaning=False,
         differs=("one set of weights per sample, where the authors' code has one per batch",),

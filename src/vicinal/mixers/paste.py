@@ -96,6 +96,7 @@ class CutMix(PairMixer):
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one box"),
         },
         targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
+        agrees="with the authors' code, bit for bit, for one box a batch",
         labels="mixed",
         keeps_meaning=False,
         result=Result(

@@ -62,6 +62,7 @@ class PatchMixing(GridMask):
             "scope": SCOPE,
         },
         targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
+        agrees="not compared: no public code",
         labels="mixed",
         keeps_meaning=False,
         differs=(

@@ -85,6 +85,7 @@ class PatchShuffleMix(Mixer):
             ),
             "images": Options(("one", "all"), "one", meaning="made of each group"),
         },
+        agrees="not compared: no public code",
         labels="mixed",
         keeps_meaning=False,
         differs=(

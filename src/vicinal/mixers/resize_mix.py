@@ -70,6 +70,7 @@ class ResizeMix(PairMixer):
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one size"),
         },
         targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
+        agrees="with the authors' code and OpenMixup's, bit for bit",
         labels="mixed",
         keeps_meaning=False,
         result=Result(

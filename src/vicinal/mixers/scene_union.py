@@ -84,6 +84,7 @@ class SceneUnion(Mixer):
                 ("labelled", "ignored"), "labelled", meaning="labels of all but the first scene"
             ),
         },
+        agrees="on cases made by hand: the authors' code needs a GPU",
         labels="mixed",
         targets=("elements",),
         keeps_meaning=True,

@@ -81,6 +81,7 @@ class SMMix(PairMixer):
             "token, or a network whose linear classifier reads the mean of the last feature map",
         ),
         cost="one more forward pass",
+        agrees="with the authors' code on windows, images and weights",
         labels="mixed",
         keeps_meaning=False,
         differs=(

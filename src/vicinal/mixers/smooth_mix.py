@@ -95,6 +95,7 @@ class SmoothMix(MaskMixer):
             "scope": Options(("sample", "batch"), "sample", meaning="what shares one spot"),
         },
         targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
+        agrees="with OpenMixup's code, to 1e-6, on images; its weight is the partner's",
         labels="mixed",
         keeps_meaning=False,
         differs=(

@@ -107,6 +107,7 @@ class SnapMix(Mixer):
         ),
         cost="one more forward pass",
         targets=("classes",),
+        agrees="with the authors' code, to 1e-5",
         labels="mixed",
         keeps_meaning=False,
         keeps_weight=False,

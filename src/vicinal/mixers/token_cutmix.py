@@ -53,6 +53,7 @@ class TokenCutMix(PairMixer):
             "scope": CutMix.card.parameters["scope"],
         },
         targets=("classes", "soft", "multilabel", "regression", "masks", "boxes"),
+        agrees="with the authors' code on labels carried through three blocks",
         labels="mixed",
         keeps_meaning=False,
         differs=(

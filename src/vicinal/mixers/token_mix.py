@@ -110,6 +110,7 @@ class TokenMix(CellMixer):
         ),
         cost="one more forward pass",
         targets=("classes",),
+        agrees="with the authors' code on images and weights, for the same blocks",
         labels="mixed",
         keeps_meaning=False,
         keeps_weight=False,
