@@ -202,3 +202,19 @@ def test_the_partners_share_is_its_weight_at_every_place() -> None:
     share = params.partner_share((torch.arange(3), torch.arange(5)))
     assert share.shape == (2, 3, 5)
     assert share.flatten(1).unique(dim=1).tolist() == [[0.75], [0.0]]
+
+
+def test_mixtures_are_those_of_openmixup() -> None:
+    golden = json.loads((GOLDEN / "mixup_openmixup.json").read_text())
+    x = torch.tensor(golden["x"]).view(golden["shape"])
+    batch = Batch.of(x, torch.tensor(golden["y"]))
+    for case in golden["cases"]:
+        params = MixupParams(torch.tensor(case["partner"]), torch.full((5,), case["kept"]))
+        mixed = Mixup().apply(batch, params)
+        torch.testing.assert_close(
+            mixed.tensor, torch.tensor(case["x"]).view_as(x), rtol=1e-6, atol=1e-6
+        )
+        assert isinstance(mixed.target, ClassTarget)
+        assert mixed.target.labels.T.tolist() == case["labels"]
+        assert mixed.target.weights is not None
+        assert (mixed.target.weights[:, 0] == params.kept).all()
