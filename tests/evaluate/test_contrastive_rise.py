@@ -145,3 +145,5 @@ def test_bad_settings_and_shapes_are_refused() -> None:
         measure(bag, x, zeros, others=zeros[:1], draws=draws(2))
     with pytest.raises(ValueError, match=r"must give \(B, K\) logits"):
         measure(lambda seen: seen, x, zeros, others=zeros, draws=draws(2))
+    with pytest.raises(ValueError, match=r"grid must be \(2, masks, cells, cells\)"):
+        measure(bag, x, zeros, others=zeros, draws=draws(3))

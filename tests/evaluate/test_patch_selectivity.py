@@ -266,3 +266,5 @@ def test_what_cannot_be_measured_is_refused() -> None:
         measure(mean_of_cells, x[0], labels, draws=draws(4))
     with pytest.raises(ValueError, match=r"must give \(B, K\) logits"):
         measure(lambda seen: seen, x, labels, draws=draws(4))
+    with pytest.raises(ValueError, match=r"labels must be \(4,\) as draws are, got \(3,\)"):
+        measure(mean_of_cells, x, labels[:3], draws=draws(4))

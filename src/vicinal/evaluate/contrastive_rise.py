@@ -138,6 +138,11 @@ class ContrastiveRise:
                 "x must be (N, C, H, W), labels and others (N,), got "
                 f"{tuple(x.shape)}, {tuple(labels.shape)} and {tuple(others.shape)}"
             )
+        if grid.dim() != 4 or len(grid) != len(x) or shift.shape != (*grid.shape[:2], 2):
+            raise ValueError(
+                f"grid must be ({len(x)}, masks, cells, cells) and shift ({len(x)}, masks, 2), got "
+                f"{tuple(grid.shape)} and {tuple(shift.shape)}; draws are one for each image"
+            )
         height, width = x.shape[2:]
         saliency = torch.zeros(len(x), height, width, device=x.device)
         shown, contrasts = torch.zeros_like(saliency), saliency.new_zeros(len(x))

@@ -207,8 +207,10 @@ def another_class(labels: Tensor, draws: Draws) -> Tensor:
         (N,) int64 positions.
 
     Raises:
-        ValueError: all rows are of one class.
+        ValueError: labels and draws are not of equal length, or all rows are of one class.
     """
+    if labels.shape != (len(draws),):
+        raise ValueError(f"labels must be ({len(draws)},) as draws are, got {tuple(labels.shape)}")
     _, member, size = torch.unique(labels, return_inverse=True, return_counts=True)
     if len(size) < 2:
         raise ValueError("cells are replaced by those of another class, and there is only one")
