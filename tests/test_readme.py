@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/mixers.md"])
 def test_the_code_of_a_document_runs_from_top_to_bottom(
     document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -26,10 +26,11 @@ def test_the_code_of_a_document_runs_from_top_to_bottom(
     source.write_text("\n".join(block for block in blocks if "import annotations" not in block))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    registry.load()
     before = dict(registry._COMPONENTS)
     first = [block for block in blocks if "import annotations" in block]
     source.write_text("\n".join([*first, source.read_text()]))
-    name = f"blocks_of_{document.removesuffix('.md').lower()}"
+    name = f"blocks_of_{Path(document).stem.lower()}"
     source.rename(tmp_path / f"{name}.py")
     try:
         module = importlib.import_module(name)
