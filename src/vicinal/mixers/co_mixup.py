@@ -129,6 +129,7 @@ class CoMixup(Mixer):
         targets=("classes", "soft", "multilabel", "regression"),
         labels="mixed",
         keeps_meaning=False,
+        agrees="with the authors' code, to 1e-6, on images and weights of its shares",
         differs=(
             "parts are drawn at random and are of equal size, one image up or down, where the "
             "authors' code cuts the batch into twenties and a rest",

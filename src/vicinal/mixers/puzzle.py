@@ -148,10 +148,8 @@ class Puzzle:
             found = cut(energy).permute(2, 0, 1)
             share[own] = upsampled(found, (finest, finest))
             if self.moving_cost is not None:
-                found, worth = (
-                    upsampled(found, (blocks, blocks)),
-                    shares(on_grid(detail, (blocks, blocks))),
-                )
+                found = upsampled(found, (blocks, blocks))
+                worth = shares(on_grid(detail, (blocks, blocks)))
                 moved = transported(
                     torch.cat([found > 0, found < 1]),
                     torch.cat([worth[own], worth[other]]),

@@ -116,6 +116,7 @@ class PuzzleMix(PairMixer):
         targets=("classes", "soft", "multilabel", "regression"),
         labels="mixed",
         keeps_meaning=False,
+        agrees="with the authors' code, to 1e-6, on costs, moves, images and weights",
         differs=(
             "share and grid per sample, where the authors' code has one of each per batch",
             "grids of 2, 4 and 8 cells a side, as OpenMixup has them; the authors' code draws 16 "
