@@ -27,12 +27,16 @@ class Rows:
     """
 
     def __post_init__(self) -> None:
-        values = vars(self).values()
-        # Records of plain tensors are made several times a batch: no generator for them.
-        lengths = {len(v) for v in values if isinstance(v, Tensor)}
-        if len(lengths) <= 1 and all(isinstance(v, Tensor | str | None) for v in values):
-            return
-        if len({len(leaf) for _, leaf in self.leaves()}) > 1:
+        # Records of plain tensors are made several times a batch: no generator for them, and no
+        # `len`, for which torch goes a long way round.
+        lengths = set()
+        for value in vars(self).values():
+            if isinstance(value, Tensor) and value.dim():
+                lengths.add(value.shape[0])
+            elif value is not None and not isinstance(value, str):
+                lengths = {len(leaf) for _, leaf in self.leaves()}
+                break
+        if len(lengths) > 1:
             sizes = {name: len(leaf) for name, leaf in self.leaves()}
             raise ValueError(f"all fields of {type(self).__name__} need equal lengths, got {sizes}")
 
@@ -52,7 +56,7 @@ class Rows:
 
     def __len__(self) -> int:
         for _, leaf in self.leaves():
-            return len(leaf)
+            return leaf.shape[0] if isinstance(leaf, Tensor) else len(leaf)
         return 0
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:

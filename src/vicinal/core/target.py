@@ -68,7 +68,7 @@ class Target(Rows):
         """
         if other.kind != self.kind:
             raise TypeError(f"targets of kind {self.kind} and {other.kind} do not mix")
-        if not len(self) == len(other) == len(weight):
+        if not len(self) == len(other) == weight.shape[0]:
             raise ValueError(
                 f"{len(self)} targets cannot be mixed with {len(other)} by {len(weight)} weights"
             )
