@@ -13,21 +13,23 @@ import numpy as np
 
 def paste(out: Any, x: Any, pool: Any, at: Any, box: Any, first: int, last: int) -> None:
     """Copy x, and a box of the pool's row into it. Arrays (B, C, D, H, W); box (B, 2, 3) int64."""
-    width = out.shape[4]
+    depths, width = out.shape[2], out.shape[4]
+    plane = out.shape[3] * width
     for row in range(first, last):
         begin, end = box[row, 0], box[row, 1]
-        for channel in range(out.shape[1]):
-            for depth in range(out.shape[2]):
-                into = out[row, channel, depth].reshape(-1)
-                own = x[row, channel, depth].reshape(-1)
-                other = pool[at[row], channel, depth].reshape(-1)
-                # All of it first, in one go: to leave the box out takes longer than to write twice.
-                for place in range(len(into)):
-                    into[place] = own[place]
-                if begin[0] <= depth < end[0]:
-                    for line in range(begin[1] * width, end[1] * width, width):
-                        for place in range(line + begin[2], line + end[2]):
-                            into[place] = other[place]
+        into, own, other = out[row].reshape(-1), x[row].reshape(-1), pool[at[row]].reshape(-1)
+        # All of it first, in one go: to leave the box out takes longer than to write it twice.
+        for place in range(len(into)):
+            into[place] = own[place]
+        for number in range(out.shape[1] * depths):
+            if begin[0] <= number % depths < end[0]:
+                top, bottom = number * plane + begin[1] * width, number * plane + end[1] * width
+                for line in range(top, bottom, width):
+                    # Views that begin at 0 are what the compiler makes fast loops of.
+                    here = into[line + begin[2] : line + end[2]]
+                    there = other[line + begin[2] : line + end[2]]
+                    for place in range(len(here)):
+                        here[place] = there[place]
 
 
 def choose(out: Any, x: Any, pool: Any, at: Any, own: Any, first: int, last: int) -> None:
