@@ -66,7 +66,7 @@ class ElasticDistortion(Transform):
         systems=("mix3d",),
         parameters={
             "granularity": Range(
-                0.05, 2.0, 0.2, scale="log", valid="(0, inf)", meaning="distance of noise nodes"
+                0.1, 2.0, 0.2, scale="log", valid="(0, inf)", meaning="distance of noise nodes"
             ),
             "magnitude": Range(
                 0.0, 3.0, default=0.4, valid="[0, inf)", meaning="how far points move"
